@@ -1,0 +1,44 @@
+"""What can be named: studies, search spaces, tasks, samplers."""
+
+from __future__ import annotations
+
+import inspect
+from pathlib import Path
+
+from hpsearch.errors import InputError, nearest, show
+from hpsearch.sampling import SAMPLERS, sampler_options
+from hpsearch.space import names
+from hpsearch.tasks import SHIPPED, resolve
+from hpsearch.yamlfile import read_yaml
+
+
+def entries(kind: str) -> dict[str, str]:
+    """name -> description, for kind studies, spaces, tasks or samplers."""
+    if kind == "samplers":
+        return dict(SAMPLERS)
+    if kind == "tasks":
+        return {name: _first_line(name) for name in SHIPPED}
+    files = names("studies" if kind == "studies" else "search_spaces", [Path.cwd()])
+    return {name: str(read_yaml(path).data.get("description", "")) for name, path in files.items()}
+
+
+def describe(name: str) -> str:
+    """A study or search space as its file says it; a task or sampler in words. Raises InputError for an unknown name."""
+    for kind in ("studies", "search_spaces"):
+        path = names(kind, [Path.cwd()]).get(name)
+        if path is not None:
+            return f"# {path}\n{path.read_text().rstrip()}"
+    if name in SHIPPED:
+        task = resolve(name)
+        options = [str(parameter) for parameter in inspect.signature(task).parameters.values()]
+        return f"task {name}: {inspect.getdoc(task)}\noptions: {', '.join(options)}; epochs and batch_size stand beside them"
+    if name in SAMPLERS:
+        return f"sampler {name}: {SAMPLERS[name]}\noptions: {', '.join(sampler_options(name)) or 'none'}"
+    known = [*(entry for kind in ("studies", "spaces") for entry in entries(kind)), *SHIPPED, *SAMPLERS]
+    near = nearest(name, known)
+    hint = f"; did you mean {near!r}?" if near else ""
+    raise InputError(f"nothing is named {show(name)}; allowed: {', '.join(dict.fromkeys(known))}{hint}")
+
+
+def _first_line(task: str) -> str:
+    return (inspect.getdoc(resolve(task)) or "").splitlines()[0]

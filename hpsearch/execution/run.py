@@ -1,0 +1,215 @@
+"""Runs a study: what is missing in its folder is trained, the rest is left as it is."""
+
+from __future__ import annotations
+
+import platform
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import torch
+
+from hpsearch import __version__
+from hpsearch.check import Checked, check_study
+from hpsearch.errors import HpsearchError, InputError
+from hpsearch.execution.progress import Progress, make_progress
+from hpsearch.execution.session import ray_session
+from hpsearch.planning import Planner
+from hpsearch.results import DONE, Result, RunFolder, belongs, read_results, read_study
+from hpsearch.study import Recorded, Study, load_study
+from hpsearch.tasks.registry import source_hash
+
+
+@dataclass(frozen=True)
+class RunSummary:
+    """What a run came to. left: trials that are planned and not done (a budget ran out, or they failed)."""
+
+    folder: Path
+    trained: int
+    already_done: int
+    set_aside: int
+    failed: int
+    left: int
+    seconds: float
+    notes: tuple[str, ...]
+
+
+class Interrupted(HpsearchError):
+    """Ctrl-C or SIGTERM: everything that had ended is on disk."""
+
+    exit_code = 130
+
+
+def run(
+    study: str | Path | Study,
+    out: str | Path | None = None,
+    *,
+    overrides: Sequence[str] = (),
+    budget: float | None = None,
+    address: str | None = None,
+    dashboard: bool = False,
+    quiet: bool = False,
+) -> RunSummary:
+    """Trains what the study plans and its folder does not hold yet.
+
+    study: a path, the name of a shipped study, or a Study. out: the run folder; default runs/<study name>.
+    overrides: as --set takes them. budget: seconds after which no more packs are started. address: a running Ray cluster.
+    Raises InputError before anything runs, RunError, or Interrupted; results that had ended are kept in every case.
+    """
+    loaded, document = load_study(study, overrides) if not isinstance(study, Study) else _as_document(study)
+    checked = check_study(loaded, document, Path.cwd())
+    folder = Path(out) if out is not None else Path("runs") / loaded.name
+    return run_checked(checked, folder, budget=budget, address=address, dashboard=dashboard, quiet=quiet)
+
+
+def run_checked(
+    checked: Checked, folder: Path, *, budget: float | None, address: str | None, dashboard: bool, quiet: bool
+) -> RunSummary:
+    """As run(), for a study that has been read and checked."""
+    started = time.monotonic()
+    _refuse_other_study(folder, checked.study)
+    with RunFolder(folder) as run_folder:
+        results, warnings = read_results(folder)
+        known = [result for result in results if belongs(result, checked.study, checked.identity)]
+        warnings += _changed_source(folder, checked)
+        set_aside = len(results) - len(known)
+        if set_aside:
+            warnings.append(f"{set_aside} trials in {folder} are not part of the study as it stands now: kept, set aside")
+        recorded = _recorded(checked)
+        run_folder.write_study(checked.study.model_copy(update={"recorded": recorded}))
+        for warning in warnings if not quiet else ():
+            print(f"hpsearch: {warning}", file=sys.stderr)
+        planner = Planner(checked, known)
+        progress = make_progress(checked.study, planner, known, quiet)
+        written: list[Result] = []
+
+        def record(new: list[Result]) -> None:
+            run_folder.append(new)
+            written.extend(new)
+            progress.add(new)
+
+        deadline = None if budget is None else started + budget
+        try:
+            _train(checked, planner, progress, record, folder, deadline, address, dashboard, quiet)
+        except KeyboardInterrupt:
+            raise Interrupted(
+                f"interrupted: {len(written)} trials ended in this run and are kept in {folder}; "
+                "the same command goes on from there"
+            ) from None
+        counts = planner.counts().values()
+        return RunSummary(
+            folder=folder,
+            trained=sum(result.status in DONE for result in written),
+            already_done=sum(result.done for result in known),
+            set_aside=set_aside,
+            failed=sum(result.status == "failed" for result in written),
+            left=sum(count.planned - count.ended for count in counts),
+            seconds=time.monotonic() - started,
+            notes=tuple(planner.notes),
+        )
+
+
+def _train(
+    checked: Checked,
+    planner: Planner,
+    progress: Progress,
+    record: Any,
+    folder: Path,
+    deadline: float | None,
+    address: str | None,
+    dashboard: bool,
+    quiet: bool,
+) -> None:
+    first = planner.next()
+    if first is None and planner.finished:
+        return  # nothing is missing: Ray need not start
+    planner.put_back(first)
+    resources = checked.study.resources
+    with (
+        _interruptible(),
+        ray_session(resources.cpus, resources.gpus, resources.concurrent, address, dashboard) as capacity,
+    ):
+        from hpsearch.execution.tune import fit
+
+        if capacity.dashboard and not quiet:
+            print(f"hpsearch: Ray dashboard at {capacity.dashboard}", file=sys.stderr)
+        with progress:
+            fit(checked, planner, capacity, folder, record, progress, deadline)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """SIGTERM, as a cluster's scheduler sends it, ends a run as Ctrl-C does."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _as_document(study: Study) -> tuple[Study, Any]:
+    from hpsearch.study import build_study
+    from hpsearch.yamlfile import parse_yaml
+
+    return build_study(parse_yaml(study.to_yaml(), f"study {study.name}"), (), [])
+
+
+def _refuse_other_study(folder: Path, study: Study) -> None:
+    if (folder / "study.yaml").is_file():
+        there = read_study(folder / "study.yaml")
+        if there.name != study.name:
+            raise InputError(f"{folder}: holds a run of study {there.name!r}, not {study.name!r}; give another --out")
+
+
+def _changed_source(folder: Path, checked: Checked) -> list[str]:
+    """A user's own code enters ids by its name only: say when it is no longer what made the results."""
+    if not (folder / "study.yaml").is_file():
+        return []
+    before = read_study(folder / "study.yaml").recorded
+    if before is None or before.task_source in (None, source_hash(checked.task)):
+        return []
+    return [
+        f"the source of task {checked.study.task.name!r} has changed since the last run here; done trials are kept "
+        "as they are. Raise its `semantics` number if results would differ"
+    ]
+
+
+def _recorded(checked: Checked) -> Recorded:
+    from importlib.metadata import version
+
+    packages = ("optuna", "pandas", "plotly", "ray")
+    versions = {"hpsearch": __version__, "python": platform.python_version(), "torch": str(torch.__version__)}
+    own = ":" in checked.study.task.name
+    return Recorded(
+        versions={**versions, **{name: version(name) for name in packages}},
+        commit=_commit(),
+        task={**checked.identity.task, "function": checked.identity.function},
+        task_source=source_hash(checked.task) if own else None,
+    )
+
+
+def _commit() -> str | None:
+    """The git commit of the working directory, '+' when files differ from it; None outside a repository."""
+    try:
+        said = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--match="],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return said.stdout.strip() or None

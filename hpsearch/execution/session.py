@@ -1,0 +1,91 @@
+"""Ray, started quietly and on this machine's loopback only, and stopped again."""
+
+from __future__ import annotations
+
+import logging
+import os
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from hpsearch.errors import InputError, RunError
+
+# Read by Ray when it is imported or started, in this process and its children.
+ENVIRONMENT = {
+    "RAY_USAGE_STATS_ENABLED": "0",  # nothing phones home
+    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # gcs, raylet and workers listen on loopback only
+    "RAY_CHDIR_TO_TRIAL_DIR": "0",
+    "RAY_AIR_NEW_OUTPUT": "0",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # trials.jsonl is the one record
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # Tune's own takes 12 s to stop
+    "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),  # a run is never restored from Tune's state
+    "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
+    "TUNE_WARN_THRESHOLD_S": "60",
+    "TUNE_DISABLE_STRICT_METRIC_CHECKING": "1",
+    "TUNE_MAX_PENDING_TRIALS_PG": "1",
+}
+
+
+@dataclass(frozen=True)
+class Capacity:
+    """What the cluster offers, and what a pack gets of it."""
+
+    concurrent: int
+    cpus: int
+    gpus: float
+    dashboard: str | None  # its URL
+
+
+@contextmanager
+def ray_session(
+    cpus: int, gpus: float | str, concurrent: int | str, address: str | None, dashboard: bool
+) -> Iterator[Capacity]:
+    """Ray for the time of the block: a private one on this machine, or the running cluster at `address`.
+
+    Raises RunError when Ray does not start, InputError when a pack asks for more than there is.
+    """
+    os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
+    import ray
+
+    try:
+        context = ray.init(
+            address=address or "local",
+            include_dashboard=None if address else dashboard,
+            dashboard_host="127.0.0.1",
+            log_to_driver=False,
+            logging_level=logging.ERROR,
+            configure_logging=True,
+            **({} if address else {"_node_ip_address": "127.0.0.1", "_temp_dir": _temp_dir()}),
+        )
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        where = f"to the cluster at {address}" if address else "on this machine"
+        raise RunError(f"Ray could not be started {where}: {str(error).strip().splitlines()[0]}") from error
+    try:
+        yield _capacity(ray.cluster_resources(), cpus, gpus, concurrent, getattr(context, "dashboard_url", None))
+    finally:
+        ray.shutdown()
+
+
+def _capacity(
+    found: dict[str, float], cpus: int, gpus: float | str, concurrent: int | str, dashboard: str | None
+) -> Capacity:
+    all_cpus, all_gpus = int(found.get("CPU", 0)), float(found.get("GPU", 0))
+    if cpus > all_cpus:
+        raise InputError(f"resources.cpus: a pack asks for {cpus} CPUs; Ray has {all_cpus}")
+    fit = all_cpus // cpus
+    wanted = fit if concurrent == "auto" else min(int(concurrent), fit)
+    if gpus == "auto":
+        share = min(1.0, all_gpus / wanted) if all_gpus else 0.0
+    else:
+        share = float(gpus)
+        if share > all_gpus:
+            raise InputError(f"resources.gpus: a pack asks for {share:g} GPUs; Ray has {all_gpus:g}")
+        wanted = min(wanted, max(1, int(all_gpus / share))) if share else wanted
+    return Capacity(wanted, cpus, share, f"http://{dashboard}" if dashboard else None)
+
+
+def _temp_dir() -> str:
+    """Where Ray keeps its session: a short path, since its sockets' names may have 107 bytes at most."""
+    return os.path.join(tempfile.gettempdir(), f"ray-{os.getuid()}")

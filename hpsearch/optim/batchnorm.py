@@ -1,0 +1,28 @@
+"""Keeps perturbed passes out of BatchNorm's running statistics, as google-research/sam and the F-SAM authors do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+
+def running_norms(model: nn.Module | None) -> list[_NormBase]:
+    """The modules that update running statistics in a forward pass now."""
+    if model is None:
+        return []
+    return [m for m in model.modules() if isinstance(m, _NormBase) and m.training and m.track_running_stats]
+
+
+@contextmanager
+def frozen_statistics(norms: list[_NormBase]) -> Iterator[None]:
+    """Within, these modules normalise with the batch as always but update no running statistic."""
+    try:
+        for module in norms:
+            module.track_running_stats = False
+        yield
+    finally:
+        for module in norms:
+            module.track_running_stats = True

@@ -1,0 +1,309 @@
+"""Decides what to train next: arms in turn, each through its phases, then the confirmation of its best.
+
+The planner keeps no files: given the results that are there it plans again from the start, and what is done is skipped.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+
+from hpsearch.check import Checked
+from hpsearch.results import Result
+from hpsearch.sampling import ADAPTIVE, Adaptive, Params, Sequence, grid_size
+from hpsearch.study import Study
+
+MAX_REPEATS = 20  # of a configuration that was planned before, in a row; then a phase has nothing new to offer
+
+
+@dataclass(frozen=True)
+class Configuration:
+    """One point of an arm's search space and where it came from."""
+
+    arm: str
+    params: Params
+    configuration_id: str
+    sampling: Mapping[str, Any]  # phase, index, sampler, generation, confirm
+
+
+@dataclass(frozen=True)
+class Pack:
+    """Trials that run together: those seeds of one configuration that have no result yet."""
+
+    configuration: Configuration
+    seeds: Mapping[int, str]  # seed -> trial_id
+    attempts: Mapping[str, int]  # trial_id -> the attempt that this is, from 1
+    planned: float  # time.time()
+
+
+@dataclass(frozen=True)
+class ArmCount:
+    """Trials of an arm: planned in all, and ended."""
+
+    planned: int
+    ended: int
+
+
+def phase_sizes(study: Study, arm: str) -> list[int]:
+    """Configurations in each phase of an arm, after the cut to study.configurations."""
+    left = study.configurations
+    sizes = []
+    for phase in study.phases(arm):
+        size = phase.configurations
+        if phase.sampler == "grid":
+            cells = grid_size(study.arms[arm].parameters, study.arms[arm].fixed)
+            size = cells if size is None else min(size, cells)
+        assert size is not None  # hpsearch.check has seen to it
+        if left is not None:
+            size = min(size, left)
+            left -= size
+        sizes.append(size)
+    return sizes
+
+
+def planned_trials(study: Study, arm: str) -> int:
+    """Trials of an arm if every phase finds as many configurations as it was asked for."""
+    return _trials(study, sum(phase_sizes(study, arm)))
+
+
+def _trials(study: Study, configurations: int) -> int:
+    confirm = min(study.confirm.top, configurations) * study.confirm.seeds if study.confirm else 0
+    return configurations * len(study.seeds) + confirm
+
+
+class Planner:
+    """next() gives packs until `finished`; between, None means: wait for a result. tell() takes the results."""
+
+    def __init__(self, checked: Checked, results: Iterable[Result]) -> None:
+        known = {result.trial_id: result for result in results}
+        self._arms = [_ArmPlan(checked, arm, known) for arm in checked.study.arms]
+        self._turn = 0
+        self._returned: list[Pack] = []
+
+    @property
+    def finished(self) -> bool:
+        return not self._returned and all(arm.finished for arm in self._arms)
+
+    @property
+    def notes(self) -> list[str]:
+        """What the user should know of how the plan went, e.g. that a phase ran out of new configurations."""
+        return [note for arm in self._arms for note in arm.notes]
+
+    def next(self) -> Pack | None:
+        if self._returned:
+            return self._returned.pop()
+        for _ in self._arms:
+            arm = self._arms[self._turn % len(self._arms)]
+            self._turn += 1
+            pack = arm.next()
+            if pack is not None:
+                return pack
+        return None
+
+    def put_back(self, pack: Pack | None) -> None:
+        """The pack will be given again by next()."""
+        if pack is not None:
+            self._returned.append(pack)
+
+    def tell(self, result: Result) -> None:
+        for arm in self._arms:
+            if arm.name == result.arm:
+                arm.tell(result)
+
+    def counts(self) -> dict[str, ArmCount]:
+        return {arm.name: arm.count() for arm in self._arms}
+
+
+class _ArmPlan:
+    def __init__(self, checked: Checked, arm: str, known: dict[str, Result]) -> None:
+        self.name = arm
+        self.notes: list[str] = []
+        self.finished = False
+        self._study, self._identity = checked.study, checked.identity
+        self._known = {key: result for key, result in known.items() if result.arm == arm}
+        self._sizes = phase_sizes(self._study, arm)
+        self._planned: dict[str, Configuration] = {}
+        self._planned_trials: set[str] = set()
+        self._waiting: dict[str, set[str]] = {}  # configuration_id -> its trials that are not back yet
+        self._asked: dict[str, optuna.Trial] = {}  # configurations that the adaptive sampler waits for
+        self._told: set[str] = set()
+        self._adaptive: Adaptive | None = None
+        self._recorded = self._recorded_adaptive()
+        self._packs = self._plan()
+
+    def next(self) -> Pack | None:
+        if self.finished:
+            return None
+        pack = next(self._packs, None)
+        # The plan yields None where it must wait, and ends where there is nothing left to plan.
+        if pack is None and self._packs.gi_frame is None and not self._waiting:
+            self.finished = True
+        return pack
+
+    def tell(self, result: Result) -> None:
+        self._known[result.trial_id] = result
+        open_trials = self._waiting.get(result.configuration_id)
+        if open_trials is None:
+            return
+        open_trials.discard(result.trial_id)
+        if not open_trials:
+            del self._waiting[result.configuration_id]
+            self._tell_sampler(self._planned[result.configuration_id])
+
+    def count(self) -> ArmCount:
+        ended = sum(1 for trial_id in self._planned_trials if trial_id in self._known and self._known[trial_id].done)
+        return ArmCount(max(_trials(self._study, sum(self._sizes)), len(self._planned_trials)), ended)
+
+    def _plan(self) -> Generator[Pack | None, None, None]:
+        for phase, size in enumerate(self._sizes):
+            adapts = self._study.phases(self.name)[phase].sampler in ADAPTIVE
+            found = self._adapt(phase, size) if adapts else self._sequence(phase, size)
+            for configuration in found:
+                yield from self._train(configuration, self._study.seeds)
+        while self._waiting:
+            yield None
+        for configuration in self._best():
+            sampling = {**configuration.sampling, "confirm": True}
+            confirmed = Configuration(self.name, configuration.params, configuration.configuration_id, sampling)
+            yield from self._train(confirmed, self._study.confirm_seeds)
+
+    def _train(self, configuration: Configuration, seeds: Iterable[int]) -> Iterator[Pack]:
+        ids = {seed: self._identity.trial_id(self.name, configuration.params, seed) for seed in seeds}
+        self._planned_trials.update(ids.values())
+        self._planned.setdefault(configuration.configuration_id, configuration)
+        left = {seed: trial_id for seed, trial_id in ids.items() if not self._is_done(trial_id)}
+        if not left:
+            self._tell_sampler(configuration)
+            return
+        self._waiting.setdefault(configuration.configuration_id, set()).update(left.values())
+        attempts = {t: self._known[t].attempt + 1 if t in self._known else 1 for t in left.values()}
+        yield Pack(configuration, left, attempts, time.time())
+
+    def _sequence(self, phase: int, size: int) -> Iterator[Configuration]:
+        """The first `size` new points of a phase that does not adapt."""
+        sampler = self._study.phases(self.name)[phase].sampler
+        index = repeats = 0
+        if size == 0:
+            return
+        for params in Sequence(self._study, self.name, phase):
+            configuration = self._configuration(params, phase, index, sampler)
+            if configuration.configuration_id in self._planned:
+                repeats += 1
+                if repeats > MAX_REPEATS and sampler != "grid":
+                    break
+                continue
+            repeats = 0
+            self._planned[configuration.configuration_id] = configuration
+            yield configuration
+            index += 1
+            if index == size:
+                return
+        self._sizes[phase] = index
+        self.notes.append(f"{self.name}: phase {phase} ({sampler}) found {index} different configurations, not {size}")
+
+    def _adapt(self, phase: int, size: int) -> Iterator[Configuration]:
+        """Configurations as the sampler suggests them; those of an earlier run first come from their results."""
+        sampler = self._study.phases(self.name)[phase].sampler
+        for index in range(size):
+            params = self._recorded.get((phase, index, sampler))
+            configuration = None if params is None else self._configuration(params, phase, index, sampler)
+            if configuration is None or configuration.configuration_id in self._planned:
+                configuration = self._ask(phase, index, sampler)
+            if configuration is None:
+                self._sizes[phase] = index
+                self.notes.append(
+                    f"{self.name}: phase {phase} ({sampler}) found {index} different configurations, not {size}: "
+                    f"it suggested known ones {MAX_REPEATS} times in a row"
+                )
+                return
+            self._planned[configuration.configuration_id] = configuration
+            yield configuration
+
+    def _ask(self, phase: int, index: int, sampler: str) -> Configuration | None:
+        adaptive = self._get_adaptive()
+        for repeat in range(MAX_REPEATS + 1):
+            params, trial = adaptive.ask(phase, index, repeat)
+            configuration = self._configuration(params, phase, index, sampler)
+            if configuration.configuration_id not in self._planned:
+                self._asked[configuration.configuration_id] = trial
+                return configuration
+            adaptive.tell(trial, self._means(configuration))
+        return None
+
+    def _get_adaptive(self) -> Adaptive:
+        """Made at the first ask, and told of every configuration of the arm that is known by then."""
+        if self._adaptive is None:
+            self._adaptive = Adaptive(self._study, self.name)
+            for configuration in self._known_configurations().values():
+                if configuration.configuration_id not in self._waiting:
+                    self._tell_sampler(configuration)
+        return self._adaptive
+
+    def _tell_sampler(self, configuration: Configuration) -> None:
+        if self._adaptive is None or configuration.configuration_id in self._told:
+            return
+        self._told.add(configuration.configuration_id)
+        values = self._means(configuration)
+        asked = self._asked.pop(configuration.configuration_id, None)
+        if asked is not None:
+            self._adaptive.tell(asked, values)
+        elif values is not None:
+            self._adaptive.add(configuration.params, values)
+
+    def _means(self, configuration: Configuration) -> tuple[float, ...] | None:
+        """The mean of each objective over the study's seeds; None when a seed is missing or an objective not known."""
+        results = [self._known.get(trial_id) for trial_id in self._ids(configuration)]
+        done = [result for result in results if result is not None and result.done]
+        if not done or None in results:
+            return None
+        means = []
+        for name in self._study.objectives:
+            values = [result.metrics.get(name, result.cost.get(name)) for result in done]
+            known = [value for value in values if value is not None]
+            if not known:
+                return None
+            means.append(sum(known) / len(known))
+        return tuple(means)
+
+    def _best(self) -> list[Configuration]:
+        """The configurations to confirm: the best means of the first objective over the study's seeds."""
+        if self._study.confirm is None:
+            return []
+        sign = 1 if self._study.objectives[self._study.objective] == "minimize" else -1
+        scored = []
+        for configuration in {**self._known_configurations(), **self._planned}.values():
+            means = self._means(configuration)
+            if means is not None:
+                scored.append((sign * means[0], configuration))
+        scored.sort(key=lambda pair: pair[0])
+        return [configuration for _, configuration in scored[: self._study.confirm.top]]
+
+    def _known_configurations(self) -> dict[str, Configuration]:
+        found: dict[str, Configuration] = {}
+        for result in self._known.values():
+            if not result.sampling["confirm"]:
+                key = result.configuration_id
+                found.setdefault(key, Configuration(self.name, dict(result.params), key, result.sampling))
+        return found
+
+    def _recorded_adaptive(self) -> dict[tuple[int, int, str], Params]:
+        places = {}
+        for result in self._known.values():
+            where = result.sampling
+            if where["sampler"] in ADAPTIVE and not where["confirm"]:
+                places[(where["phase"], where["index"], where["sampler"])] = dict(result.params)
+        return places
+
+    def _configuration(self, params: Params, phase: int, index: int, sampler: str) -> Configuration:
+        sampling = {"phase": phase, "index": index, "sampler": sampler, "generation": None, "confirm": False}
+        return Configuration(self.name, params, self._identity.configuration_id(self.name, params), sampling)
+
+    def _ids(self, configuration: Configuration) -> list[str]:
+        return [self._identity.trial_id(self.name, configuration.params, seed) for seed in self._study.seeds]
+
+    def _is_done(self, trial_id: str) -> bool:
+        return trial_id in self._known and self._known[trial_id].done

@@ -1,0 +1,225 @@
+"""trials.jsonl: the one truth of a run folder. Append-only, one result a line, on disk before it counts."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Self
+
+from hpsearch.errors import InputError, RunError
+from hpsearch.identity import Identity
+from hpsearch.study import Study, read_study
+
+if TYPE_CHECKING:
+    import pandas
+
+DONE = ("complete", "diverged", "collapsed")
+DID_NOT_TRAIN = ("diverged", "collapsed")
+
+
+@dataclass(frozen=True)
+class Result:
+    """One ended trial, good or bad: a line of trials.jsonl. Keys that are not known are null."""
+
+    trial_id: str
+    configuration_id: str
+    arm: str
+    params: Mapping[str, Any]
+    fixed: Mapping[str, Any]
+    seed: int
+    sampling: Mapping[str, Any]  # phase, index, sampler, generation, confirm
+    status: str
+    epochs: int | None = None
+    epochs_planned: int | None = None
+    metrics: Mapping[str, float | None] = field(default_factory=dict)
+    cost: Mapping[str, float | None] = field(default_factory=dict)
+    curve: Mapping[str, list[float | None]] = field(default_factory=dict)
+    error: str | None = None
+    attempt: int = 1
+    host: str | None = None
+    device: str | None = None
+    threads: int | None = None
+    concurrent: int | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+    started: str | None = None
+    seconds_waiting: float | None = None
+
+    @property
+    def done(self) -> bool:
+        """Whether another run would not train it again."""
+        return self.status in DONE
+
+    def to_line(self) -> bytes:
+        return json.dumps(asdict(self), allow_nan=False, separators=(",", ":")).encode() + b"\n"
+
+    @classmethod
+    def from_line(cls, line: bytes) -> Self:
+        """Raises ValueError for a line that is torn or not a result."""
+        data = json.loads(line)
+        names = {known.name for known in fields(cls)}
+        if not isinstance(data, dict) or not {"trial_id", "arm", "params", "seed", "status"} <= data.keys():
+            raise ValueError("not a result")
+        return cls(**{key: value for key, value in data.items() if key in names})
+
+
+class RunFolder:
+    """A run folder held by one driver: locked while open, results appended and synced one by one.
+
+    The lock is the operating system's: it is gone with the process, however that ends.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        try:
+            path.mkdir(parents=True, exist_ok=True)
+            self._lock = (path / "lock").open("a+")
+            self._file = (path / "trials.jsonl").open("ab+")
+        except OSError as error:
+            raise InputError(f"{path}: cannot be used as a run folder: {error.strerror}") from None
+        try:
+            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            self._lock.seek(0)
+            holder = self._lock.read().strip() or "another process"
+            raise InputError(f"{path}: {holder} is running in this folder; wait for it, or give another --out") from None
+        self._lock.truncate(0)
+        self._lock.write(f"process {os.getpid()} on {os.uname().nodename}")
+        self._lock.flush()
+        self._end_torn_line()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._file.close()
+        self._lock.close()
+
+    def append(self, results: Iterable[Result]) -> None:
+        """Writes the results and returns when they are on disk. Raises RunError when the disk refuses."""
+        try:
+            self._file.write(b"".join(result.to_line() for result in results))
+            self._file.flush()
+            os.fsync(self._file.fileno())
+        except OSError as error:
+            raise RunError(f"{self.path / 'trials.jsonl'}: cannot write: {error.strerror}; what is there is kept") from error
+
+    def write_study(self, study: Study) -> None:
+        write_atomically(self.path / "study.yaml", study.to_yaml().encode())
+
+    def _end_torn_line(self) -> None:
+        """A crash may have left half a line: end it, so that the next result begins on its own."""
+        size = self._file.seek(0, os.SEEK_END)
+        if size:
+            self._file.seek(size - 1)
+            if self._file.read(1) != b"\n":
+                self._file.write(b"\n")
+                self._file.flush()
+
+
+def is_running(path: Path) -> bool:
+    """Whether a driver holds the run folder now."""
+    lock = path / "lock"
+    if not lock.exists():
+        return False
+    with lock.open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
+
+
+def read_results(path: Path) -> tuple[list[Result], list[str]]:
+    """The last result of every trial in a run folder, in order of arrival, and a warning for each unreadable line."""
+    file = path / "trials.jsonl"
+    latest: dict[str, Result] = {}
+    warnings = []
+    if not file.exists():
+        return [], []
+    for number, line in enumerate(file.read_bytes().split(b"\n"), start=1):
+        if not line.strip():
+            continue
+        try:
+            result = Result.from_line(line)
+        except (ValueError, TypeError):
+            warnings.append(f"{file}:{number}: not a whole result (a write was cut off here); that trial counts as not run")
+            continue
+        latest.pop(result.trial_id, None)
+        latest[result.trial_id] = result
+    return list(latest.values()), warnings
+
+
+def belongs(result: Result, study: Study, identity: Identity) -> bool:
+    """Whether the study as it now stands contains the result: same task and optimizer, arm, fixed values, space."""
+    arm = study.arms.get(result.arm)
+    if arm is None or not all(name in arm.parameters for name in result.params):
+        return False
+    if not all(arm.parameters[name].contains(value, on_step=False) for name, value in result.params.items()):
+        return False
+    try:
+        return identity.trial_id(result.arm, result.params, result.seed) == result.trial_id
+    except ValueError:
+        return False
+
+
+def load(path: str | Path, all: bool = False) -> pandas.DataFrame:
+    """The table of a run folder: one row a trial, the last result of each.
+
+    Columns: trial_id, configuration_id, arm, seed, status, epochs, epochs_planned, error, attempt, host, device, threads,
+    concurrent, started, seconds_waiting, sampling.*, params.*, fixed.*, metrics.*, cost.*, versions.*.
+    all: also the rows that the folder's study.yaml no longer contains. Raises InputError where there is no run.
+    """
+    folder = Path(path)
+    study = read_run(folder)
+    results, _ = read_results(folder)
+    if not all:
+        identity = Identity.recorded(study)
+        results = [result for result in results if belongs(result, study, identity)]
+    return to_table(results)
+
+
+def read_run(folder: Path) -> Study:
+    """The study.yaml of a run folder; raises InputError where there is none."""
+    if not (folder / "study.yaml").is_file():
+        what = "has no study.yaml: it is not a run folder" if folder.is_dir() else "no such run folder"
+        raise InputError(f"{folder}: {what}; `hpsearch run STUDY --out {folder}` makes one")
+    study = read_study(folder / "study.yaml")
+    if study.recorded is None:
+        raise InputError(f"{folder / 'study.yaml'}: has no key `recorded`: it was not written by a run")
+    return study
+
+
+def to_table(results: Iterable[Result]) -> pandas.DataFrame:
+    """Results as a table; every column of the contract is there, also when no row has a value."""
+    import pandas
+
+    nested = ("sampling", "params", "fixed", "metrics", "cost", "versions")
+    plain = [known.name for known in fields(Result) if known.name not in (*nested, "curve")]
+    rows = []
+    for result in results:
+        row = {name: getattr(result, name) for name in plain}
+        for group in nested:
+            row.update({f"{group}.{key}": value for key, value in getattr(result, group).items()})
+        rows.append(row)
+    columns = [*plain, *(f"sampling.{key}" for key in ("phase", "index", "sampler", "generation", "confirm"))]
+    table = pandas.DataFrame(rows)
+    return table.reindex(columns=[*columns, *(column for column in table.columns if column not in columns)])
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """The file is the old one or the new one, whatever happens between. Raises RunError when the disk refuses."""
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        beside.replace(path)
+    except OSError as error:
+        beside.unlink(missing_ok=True)
+        raise RunError(f"{path}: cannot write: {error.strerror}") from error

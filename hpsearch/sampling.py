@@ -1,0 +1,211 @@
+"""Samplers: Optuna by ask and tell, one configuration at a time.
+
+Grid, random and qmc are functions of (sampling_seed, arm, phase, index) alone. tpe sees the means over seeds of the
+arm's configurations. A sampler is built anew for each ask: one that is rebuilt with its old seed repeats itself.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import logging
+import math
+import warnings
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy
+import optuna
+from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import TrialState
+
+from hpsearch.space import Parameter, Value, active, ordered
+from hpsearch.streams import stream_seed
+from hpsearch.study import Phase, Study
+
+optuna.logging.set_verbosity(logging.ERROR)
+
+Params = dict[str, Value]
+
+SAMPLERS: Mapping[str, str] = {
+    "grid": "every combination of the parameters' grid values, choices or steps, in a shuffled order",
+    "random": "independent uniform draws (log-uniform on log axes)",
+    "qmc": "a scrambled Sobol or Halton sequence: covers the space more evenly than random draws",
+    "tpe": "Optuna's tree-structured Parzen estimator: adaptive, looks where the objectives are good",
+}
+ADAPTIVE = ("tpe",)
+MAX_GRID = 1_000_000
+
+# What a study may not set: hpsearch seeds the samplers, and callables cannot stand in a file.
+_OURS = {"seed", "gamma", "weights", "constraints_func", "independent_sampler", "self"}
+
+
+def sampler_options(sampler: str) -> tuple[str, ...]:
+    """The names of the options that a phase of this sampler may set."""
+    built = {"qmc": optuna.samplers.QMCSampler, "tpe": optuna.samplers.TPESampler}.get(sampler)
+    if built is None:
+        return ()
+    names = inspect.signature(built.__init__).parameters
+    return tuple(name for name in names if name not in _OURS and not name.startswith("warn_"))
+
+
+def try_options(phase: Phase) -> None:
+    """Builds the sampler once; raises ValueError or TypeError for option values that Optuna refuses."""
+    if phase.sampler == "qmc":
+        _qmc(phase, 0)
+    elif phase.sampler == "tpe":
+        _tpe(phase, 0)
+
+
+def grid_size(parameters: Mapping[str, Parameter], fixed: Mapping[str, Value]) -> int:
+    """The number of different configurations on the arm's grid. Raises ValueError where a range has no grid values."""
+    levels = _levels(parameters)
+    cells = math.prod(len(values) for values in levels.values())
+    if cells > MAX_GRID or not any(parameter.when for parameter in parameters.values()):
+        return cells
+    # Where a condition does not hold, the cells along that parameter are one configuration.
+    points = (dict(zip(levels, values, strict=True)) for values in itertools.product(*levels.values()))
+    return len({tuple((name, point[name]) for name in active(parameters, point, fixed)) for point in points})
+
+
+class Sequence:
+    """A phase that does not adapt: its configurations in order, each once."""
+
+    def __init__(self, study: Study, arm: str, phase: int) -> None:
+        self._arm = study.arms[arm]
+        self._phase = study.phases(arm)[phase]
+        self._key = (study.sampling_seed, arm, phase)
+
+    def __iter__(self) -> Iterator[Params]:
+        """Raw points; the planner skips repeats. Endless but for grid."""
+        draw = {"grid": self._grid, "random": self._random, "qmc": self._qmc}[self._phase.sampler]
+        for point in draw():
+            names = active(self._arm.parameters, point, self._arm.fixed)
+            yield {name: point[name] for name in names}
+
+    def _grid(self) -> Iterator[Params]:
+        levels = _levels(self._arm.parameters)
+        sizes = [len(values) for values in levels.values()]
+        shuffled = numpy.random.default_rng(stream_seed(*self._key, "grid")).permutation(math.prod(sizes))
+        for cell in shuffled:  # a cut grid is then a spread subset, not a corner
+            places = numpy.unravel_index(int(cell), sizes) if sizes else ()
+            yield {name: values[int(place)] for (name, values), place in zip(levels.items(), places, strict=True)}
+
+    def _random(self) -> Iterator[Params]:
+        yield from _random(self._arm.parameters, *self._key)
+
+    def _qmc(self) -> Iterator[Params]:
+        space = distributions(self._arm.parameters)
+        study = optuna.create_study(sampler=_qmc(self._phase, _seed32(*self._key)))
+        # Optuna draws the first point of a study independently and infers the space from it: give it one to infer from.
+        study.add_trial(optuna.create_trial(params=_corner(space), distributions=space, value=0.0))
+        while True:
+            yield _native(study.ask(space).params, self._arm.parameters)
+
+
+class Adaptive:
+    """The Optuna study of one arm, told the mean over seeds of each configuration."""
+
+    def __init__(self, study: Study, arm: str) -> None:
+        self._arm = study.arms[arm]
+        self._phases = study.phases(arm)
+        self._key = (study.sampling_seed, arm)
+        self._study = optuna.create_study(directions=list(study.objectives.values()))
+
+    def ask(self, phase: int, index: int, repeat: int) -> tuple[Params, optuna.Trial]:
+        seed = _seed32(*self._key, phase, index, repeat)
+        self._study.sampler = _tpe(self._phases[phase], seed)
+        trial = self._study.ask()
+        params: Params = {}
+        for name in ordered(self._arm.parameters):
+            if name in active({**self._arm.parameters}, params, self._arm.fixed):
+                params[name] = _suggest(trial, name, self._arm.parameters[name])
+        return params, trial
+
+    def tell(self, trial: optuna.Trial, values: tuple[float, ...] | None) -> None:
+        """The configuration's means, one an objective; None when it has none (every seed failed, or it was a repeat)."""
+        if values is None:
+            self._study.tell(trial, state=TrialState.FAIL)
+        else:
+            self._study.tell(trial, list(values))
+
+    def add(self, params: Params, values: tuple[float, ...]) -> None:
+        """A configuration that this sampler did not ask for: another phase's, or one of an earlier run."""
+        space = {name: _distribution(self._arm.parameters[name]) for name in params}
+        self._study.add_trial(optuna.create_trial(params=dict(params), distributions=space, values=list(values)))
+
+
+def random_points(study: Study, arm: str, count: int) -> list[Params]:
+    """Random points of an arm's space, the same ones each time: what a sampler may suggest, for predictions."""
+    parameters, fixed = study.arms[arm].parameters, study.arms[arm].fixed
+    drawn = itertools.islice(_random(parameters, arm), count)
+    return [{name: point[name] for name in active(parameters, point, fixed)} for point in drawn]
+
+
+def _random(parameters: Mapping[str, Parameter], *key: object) -> Iterator[Params]:
+    """Point i depends on the key and i alone."""
+    space = distributions(parameters)
+    for index in itertools.count():
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=_seed32(*key, index)))
+        yield _native(study.ask(space).params, parameters)
+
+
+def distributions(parameters: Mapping[str, Parameter]) -> dict[str, BaseDistribution]:
+    return {name: _distribution(parameter) for name, parameter in parameters.items()}
+
+
+def _distribution(parameter: Parameter) -> BaseDistribution:
+    if parameter.choices is not None:
+        return CategoricalDistribution(parameter.choices)
+    assert parameter.low is not None and parameter.high is not None
+    if parameter.integer:
+        step = 1 if parameter.step is None else int(parameter.step)
+        return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log, step=step)
+    return FloatDistribution(parameter.low, parameter.high, log=parameter.log, step=parameter.step)
+
+
+def _suggest(trial: optuna.Trial, name: str, parameter: Parameter) -> Value:
+    if parameter.choices is not None:
+        chosen: Value = trial.suggest_categorical(name, parameter.choices)
+        return chosen
+    assert parameter.low is not None and parameter.high is not None
+    if parameter.integer:
+        step = 1 if parameter.step is None else int(parameter.step)
+        return trial.suggest_int(name, int(parameter.low), int(parameter.high), log=parameter.log, step=step)
+    return trial.suggest_float(name, parameter.low, parameter.high, log=parameter.log, step=parameter.step)
+
+
+def _native(params: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> Params:
+    """numpy's numbers as Python's, so that they are written to JSON and hashed as themselves."""
+    plain = {name: value.item() if isinstance(value, numpy.generic) else value for name, value in params.items()}
+    return {name: plain[name] for name in parameters}
+
+
+def _levels(parameters: Mapping[str, Parameter]) -> dict[str, tuple[Value, ...]]:
+    levels = {name: parameter.levels() for name, parameter in parameters.items()}
+    without = [name for name, values in levels.items() if values is None]
+    if without:
+        raise ValueError(f"sampler grid needs a grid, choices or a step for {', '.join(without)}")
+    return {name: values for name, values in levels.items() if values is not None}
+
+
+def _corner(space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
+    return {
+        name: distribution.choices[0] if isinstance(distribution, CategoricalDistribution) else distribution.low  # type: ignore[attr-defined]
+        for name, distribution in space.items()
+    }
+
+
+def _qmc(phase: Phase, seed: int) -> optuna.samplers.QMCSampler:
+    with warnings.catch_warnings():  # "experimental" since version 3
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        return optuna.samplers.QMCSampler(**{"scramble": True, **phase.options}, seed=seed)
+
+
+def _tpe(phase: Phase, seed: int) -> optuna.samplers.TPESampler:
+    return optuna.samplers.TPESampler(**phase.options, seed=seed)
+
+
+def _seed32(*key: object) -> int:
+    """numpy's legacy generators, which Optuna uses, take 32 bits."""
+    return stream_seed(0, *key) % 2**32

@@ -1,0 +1,63 @@
+"""Random streams: every draw of a trial comes from a named stream of its seed, so nothing beside it can disturb it."""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy
+import torch
+
+
+def stream_seed(seed: int, *names: object) -> int:
+    """A 63-bit seed that depends on the seed and the stream's names alone, in any process and on any machine."""
+    text = "/".join(map(str, (seed, *names)))
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+
+
+def generator(seed: int, *names: object) -> torch.Generator:
+    """A torch generator on the CPU for one stream, e.g. generator(3, "batch order")."""
+    return torch.Generator().manual_seed(stream_seed(seed, *names))
+
+
+class GlobalGenerators:
+    """Swaps the global generators of random, numpy and torch in and out, for code that draws from them.
+
+    Dropout and default initialisation do. Between two `swapped()` blocks the trial's generators keep their place.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self._states: tuple[Any, ...] | None = None
+        self._seed = stream_seed(seed, "global generators")
+
+    @contextmanager
+    def swapped(self) -> Iterator[None]:
+        outside = _get_states()
+        if self._states is None:
+            random.seed(self._seed)
+            numpy.random.seed(self._seed % 2**32)
+            torch.manual_seed(self._seed)
+        else:
+            _set_states(self._states)
+        try:
+            yield
+        finally:
+            self._states = _get_states()
+            _set_states(outside)
+
+
+def _get_states() -> tuple[Any, ...]:
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    return random.getstate(), numpy.random.get_state(), torch.random.get_rng_state(), cuda
+
+
+def _set_states(states: tuple[Any, ...]) -> None:
+    python, numbers, cpu, cuda = states
+    random.setstate(python)
+    numpy.random.set_state(numbers)
+    torch.random.set_rng_state(cpu)
+    if cuda is not None:
+        torch.cuda.set_rng_state_all(cuda)

@@ -1,0 +1,115 @@
+"""What the commands print: results on standard output, as tables that fit a terminal and read well in a log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich import box
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from hpsearch.doctor import Finding
+from hpsearch.duration import format_duration
+from hpsearch.status import RunStatus
+from hpsearch.study import Study
+
+if TYPE_CHECKING:
+    from hpsearch.execution.run import RunSummary
+    from hpsearch.prediction import Prediction
+
+Row = Sequence[object]
+
+
+def print_summary(summary: RunSummary) -> None:
+    aside = f", {summary.set_aside} set aside" if summary.set_aside else ""
+    _print(
+        f"{summary.trained} trials trained in {format_duration(summary.seconds)}, {summary.already_done} were done before"
+        f"{aside}, {summary.failed} failed, {summary.left} left; results in {summary.folder}"
+    )
+    for note in summary.notes:
+        _print(f"note: {note}")
+    if summary.failed:
+        _print(f"`hpsearch status {summary.folder}` says why trials failed; running again tries them again")
+    _print(f"next: hpsearch report {summary.folder}")
+
+
+def print_plan(study: Study, prediction: Prediction, folder: Path, budget: float | None) -> None:
+    rows: list[Row] = []
+    for name, arm in prediction.arms.items():
+        searched = ", ".join(study.arms[name].parameters) or "nothing"
+        costs = (count(arm.backward_samples), count(arm.flops), seconds(arm.seconds))
+        rows.append((name, searched, arm.configurations, arm.trials, arm.done, max(0, arm.trials - arm.done), *costs))
+    arms = prediction.arms.values()
+    totals = [sum(getattr(arm, key) for arm in arms) for key in ("configurations", "trials", "done")]
+    rows.append(("total", "", *totals, sum(max(0, arm.trials - arm.done) for arm in arms), "", "", ""))
+    header = ("arm", "searched", "configurations", "trials", "done", "left", "samples", "FLOPs", "time")
+    phases = ", then ".join(f"{phase.sampler} ({phase.configurations or 'all cells'})" for phase in study.sampling)
+    _table(f"{study.name}: task {study.task.name}, {len(study.seeds)} seeds, {phases}", header, rows)
+    source = "from trials in this folder" if prediction.measured else "from a few timed steps"
+    total = prediction.seconds
+    _print(
+        f"{prediction.concurrent} packs at once on {prediction.device}: "
+        + (f"about {format_duration(total)} ({source})" if total is not None else "time not known before the first trial")
+    )
+    if budget is not None and total is not None and total > budget:
+        _print(f"the budget of {format_duration(budget)} ends before the plan does: about {budget / total:.0%} of it would run")
+    _print(f"run folder: {folder}")
+
+
+def print_status(status: RunStatus) -> None:
+    names = ("complete", "diverged", "collapsed", "stopped", "failed")
+    rows: list[Row] = []
+    for arm, found in status.arms.items():
+        counts = [found.statuses.get(name, 0) for name in names]
+        rows.append((arm, found.planned, *counts, max(0, found.planned - sum(counts[:4])), found.best))
+    doing = "a driver is running" if status.running else "no driver is running"
+    header = ("arm", "planned", *names, "left", f"best {status.study.objective}")
+    _table(f"{status.study.name} in {status.folder}: {doing}", header, rows)
+    if status.set_aside:
+        _print(f"{status.set_aside} more trials are not part of the study as it stands in study.yaml")
+    for arm, error in status.errors:
+        _print(f"failed in {arm}: {error}")
+    for warning in status.warnings:
+        _print(f"warning: {warning}")
+
+
+def print_findings(findings: Sequence[Finding]) -> None:
+    rows = [("ok" if not finding.remedy else "!!", finding.subject, finding.found, finding.remedy) for finding in findings]
+    _table("", ("", "subject", "found", "what to do"), rows)
+
+
+def count(value: float | None) -> str:
+    """1234567 -> '1.23 M'."""
+    if value is None:
+        return "?"
+    for unit, factor in (("E", 1e18), ("P", 1e15), ("T", 1e12), ("G", 1e9), ("M", 1e6), ("k", 1e3)):
+        if value >= factor:
+            return f"{value / factor:.3g} {unit}"
+    return f"{value:.3g}"
+
+
+def seconds(value: float | None) -> str:
+    return "?" if value is None else format_duration(value)
+
+
+def _table(title: str, header: Sequence[str], rows: Sequence[Row]) -> None:
+    table = Table(title=escape(title) or None, title_justify="left", box=box.SIMPLE_HEAD)
+    for number, name in enumerate(header):
+        numeric = bool(rows) and all(isinstance(row[number], int) for row in rows)
+        table.add_column(name, justify="right" if numeric else "left")
+    for row in rows:
+        table.add_row(*(escape(str(cell)) for cell in row))
+    _console().print(table)
+
+
+def _print(text: str) -> None:
+    _console().print(text, markup=False, highlight=False, soft_wrap=True)
+
+
+def _console() -> Console:
+    console = Console()
+    # In a pipe or a file rich would cut lines at 80 columns.
+    return console if console.is_terminal else Console(width=160)

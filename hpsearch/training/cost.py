@@ -1,0 +1,80 @@
+"""The cost meter: samples through backward (exact), FLOPs, seconds, peak memory."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from hpsearch.streams import GlobalGenerators
+from hpsearch.tasks.protocol import Batch, Task
+from hpsearch.training.outcome import Cost
+
+_FLOPS: dict[tuple[Task, tuple[torch.Size, ...]], float] = {}
+
+
+class CostMeter:
+    """Counts one trial. Seconds run only between resume() and pause(), so trials may take turns."""
+
+    def __init__(self, flops_per_sample: float, device: torch.device) -> None:
+        self.backward_samples = 0
+        self.seconds = 0.0
+        self._flops_per_sample = flops_per_sample
+        self._device = device
+        self._since = 0.0
+        self._peak: int | None = None
+
+    def resume(self) -> None:
+        reset_peak_memory(self._device)
+        self._since = time.perf_counter()
+
+    def pause(self) -> None:
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)
+        self.seconds += time.perf_counter() - self._since
+        peak = peak_memory(self._device)
+        if peak is not None:
+            self._peak = max(self._peak or 0, peak)
+
+    def read(self) -> Cost:
+        flops = self._flops_per_sample * self.backward_samples
+        return Cost(self.backward_samples, flops, self.seconds, self._peak)
+
+
+def flops_per_sample(task: Task, batch: Batch) -> float:
+    """FLOPs of one sample's forward and backward pass, counted by torch on the task's model, once per batch shape.
+
+    Only matrix products, convolutions and attention count (torch.utils.flop_counter); all are linear in the batch.
+    """
+    key = (task, tuple(tensor.shape for tensor in batch))
+    if key not in _FLOPS:
+        with GlobalGenerators(0).swapped():  # on a network of its own: the trial's bits do not depend on the count
+            model = task.model().to(batch[0].device)
+            with FlopCounterMode(display=False) as counter:
+                task.measure(model, *batch)["loss"].backward()
+        _FLOPS[key] = counter.get_total_flops() / len(batch[0])
+    return _FLOPS[key]
+
+
+def reset_peak_memory(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(device)
+        return
+    try:
+        Path("/proc/self/clear_refs").write_text("5")
+    except OSError:  # not Linux, or not allowed: peak_memory then says None
+        pass
+
+
+def peak_memory(device: torch.device) -> int | None:
+    """Bytes: allocated on the GPU, or resident in this process since the reset; None where neither can be told."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device)
+    try:
+        status = Path("/proc/self/status").read_text()
+    except OSError:
+        return None
+    peak = [line for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(peak[0].split()[1]) * 1024 if peak else None

@@ -1,0 +1,70 @@
+"""Runs a user's own training function as a trial: train(params, seed, report)."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+
+from hpsearch.streams import GlobalGenerators
+from hpsearch.tasks.registry import TrainFunction
+from hpsearch.training.cost import peak_memory, reset_peak_memory
+from hpsearch.training.outcome import Cost, Outcome, finite_or_none
+
+COSTS = ("backward_samples", "flops")  # costs that only the function can know; reported like metrics
+
+
+def run_function(
+    function: TrainFunction, params: Mapping[str, Any], seed: int, objectives: tuple[str, ...], device: str = "cpu"
+) -> Outcome:
+    """Calls the function with the global generators seeded, and takes its last report as the result.
+
+    A report that is not finite means that training diverged: the trial's metrics are then `function.chance` (a mapping
+    of metric to value) where the function has one, else not known. Raises ValueError for a report that is not numbers,
+    or when an objective was never reported.
+    """
+    reports: list[dict[str, float]] = []
+
+    def report(**values: float) -> None:
+        for name, value in values.items():
+            if isinstance(value, str) or not hasattr(value, "__float__"):
+                raise ValueError(f"report({name}={value!r}): a metric must be a number")
+        reports.append({name: float(value) for name, value in values.items()})
+
+    where = torch.device(device)
+    reset_peak_memory(where)
+    started = time.perf_counter()
+    with GlobalGenerators(seed).swapped():
+        function(dict(params), seed, report)
+    seconds = time.perf_counter() - started
+    last = {name: value for values in reports for name, value in values.items()}
+    missing = [name for name in objectives if name not in last and name not in Cost.__dataclass_fields__]
+    if missing:
+        known = ", ".join(last) or "nothing"
+        raise ValueError(f"the function ended without report({missing[0]}=…); it reported {known}")
+    costs = {name: last.pop(name, None) for name in COSTS}
+    diverged = not all(math.isfinite(value) for value in last.values())
+    metrics: dict[str, float | None] = {name: finite_or_none(value) for name, value in last.items()}
+    if diverged:
+        chance = getattr(function, "chance", {})
+        metrics = {name: chance.get(name, value) for name, value in metrics.items()}
+    samples = costs["backward_samples"]
+    return Outcome(
+        status="diverged" if diverged else "complete",
+        epochs=len(reports),
+        epochs_planned=len(reports),
+        metrics=metrics,
+        cost=Cost(None if samples is None else int(samples), costs["flops"], seconds, peak_memory(where)),
+        curve=_curve(reports),
+    )
+
+
+def _curve(reports: list[dict[str, float]]) -> dict[str, list[float | None]]:
+    names = dict.fromkeys(name for values in reports for name in values)
+    curve: dict[str, list[float | None]] = {"epoch": [float(epoch) for epoch in range(1, len(reports) + 1)]}
+    for name in names:
+        curve[name] = [finite_or_none(values.get(name, math.nan)) for values in reports]
+    return curve
