@@ -18,14 +18,14 @@ __all__ = ["analyze", "load", "report", "run"]
 if TYPE_CHECKING:
     from hpsearch.analysis import analyze
     from hpsearch.execution.run import run
-    from hpsearch.report import report
+    from hpsearch.reporting import report
     from hpsearch.results import load
 
 _HOME = {
     "run": "hpsearch.execution.run",
     "load": "hpsearch.results",
     "analyze": "hpsearch.analysis",
-    "report": "hpsearch.report",
+    "report": "hpsearch.reporting",
 }
 
 

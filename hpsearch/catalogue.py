@@ -23,7 +23,7 @@ def entries(kind: str) -> dict[str, str]:
 
 
 def describe(name: str) -> str:
-    """A study or search space as its file says it; a task or sampler in words. Raises InputError for an unknown name."""
+    """A study or search space as its file says it; a task or sampler in words. Raises InputError for other names."""
     for kind in ("studies", "search_spaces"):
         path = names(kind, [Path.cwd()]).get(name)
         if path is not None:
@@ -31,7 +31,8 @@ def describe(name: str) -> str:
     if name in SHIPPED:
         task = resolve(name)
         options = [str(parameter) for parameter in inspect.signature(task).parameters.values()]
-        return f"task {name}: {inspect.getdoc(task)}\noptions: {', '.join(options)}; epochs and batch_size stand beside them"
+        beside = "epochs and batch_size stand beside them"
+        return f"task {name}: {inspect.getdoc(task)}\noptions: {', '.join(options)}; {beside}"
     if name in SAMPLERS:
         return f"sampler {name}: {SAMPLERS[name]}\noptions: {', '.join(sampler_options(name)) or 'none'}"
     known = [*(entry for kind in ("studies", "spaces") for entry in entries(kind)), *SHIPPED, *SAMPLERS]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator
+import types
+import typing
+import warnings
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from pydantic import create_model
+from pydantic import Field, create_model
 
-from hpsearch.errors import InputError, KeyPath, Mistake, MistakesError, nearest, show
-from hpsearch.hyperparameters import BASES, HYPERPARAMETERS, check, check_name
+from hpsearch.errors import InputError, KeyPath, Mistake, MistakesError, nearest, one_line, show
+from hpsearch.hyperparameters import BASES, HYPERPARAMETERS, Hyperparameter, check, check_name
 from hpsearch.identity import Identity
 from hpsearch.models import Model, validate
 from hpsearch.sampling import MAX_GRID, SAMPLERS, grid_size, sampler_options, try_options
@@ -22,6 +25,21 @@ from hpsearch.tasks.protocol import OptionError
 from hpsearch.yamlfile import Document
 
 COSTS = ("backward_samples", "flops", "seconds", "peak_memory_bytes")
+
+# Optuna takes any value here and fails at the first suggestion. An option that is missing here is not checked.
+SAMPLER_OPTIONS: Mapping[str, Hyperparameter] = {
+    "qmc_type": Hyperparameter("choice", "sobol", choices=("sobol", "halton")),
+    "scramble": Hyperparameter("switch", True),
+    "n_startup_trials": Hyperparameter("whole", 10, low=0),
+    "n_ei_candidates": Hyperparameter("whole", 24, low=1),
+    "prior_weight": Hyperparameter("number", 1.0, above=0),
+    "multivariate": Hyperparameter("switch", False),
+    "group": Hyperparameter("switch", False),
+    "constant_liar": Hyperparameter("switch", True),
+    "consider_prior": Hyperparameter("switch", True),
+    "consider_magic_clip": Hyperparameter("switch", True),
+    "consider_endpoints": Hyperparameter("switch", False),
+}
 
 
 @dataclass(frozen=True)
@@ -35,10 +53,7 @@ class Checked:
 
 def check_study(study: Study, document: Document, folder: Path | None = None) -> Checked:
     """Imports the task and checks everything. Raises MistakesError with a line for each mistake."""
-    try:
-        found = resolve(study.task.name, folder)
-    except InputError as error:
-        raise InputError(f"{document.where(('task', 'name'))}: task.name: {error}") from None
+    found = _resolve(study.task.name, document, folder)
     if is_task_class(found):
         _check_options(study, found, document)  # type: ignore[arg-type]
         mistakes = [*_check_optimizer(study), *_check_objectives(study, found)]  # type: ignore[arg-type]
@@ -46,19 +61,34 @@ def check_study(study: Study, document: Document, folder: Path | None = None) ->
         mistakes = list(_check_function(study))
     mistakes += [*_check_conditions(study), *_check_sampling(study)]
     if mistakes:
-        raise document.error(mistakes)
+        raise document.error(list(dict.fromkeys(mistakes)))  # arms may share a mistake of the optimizer section
     named = identity(study.task.name, found, study.task.options)
     return Checked(study, found, Identity(study, named, not is_task_class(found)))
+
+
+def _resolve(name: str, document: Document, folder: Path | None) -> type[Task] | TrainFunction:
+    path = ("task", "name")
+    try:
+        return resolve(name, folder)
+    except InputError as error:
+        raise document.error([Mistake(path, one_line(error))]) from None
+    except SystemExit as error:
+        rule = f"importing {show(name)} ended the program (exit code {show(error.code)})"
+        raise document.error([Mistake(path, rule, "a module that can be imported")]) from None
 
 
 def _check_options(study: Study, task: type[Task], document: Document) -> None:
     """The options are the constructor's arguments: their names and types are checked as the rest of the file is."""
     parameters = inspect.signature(task).parameters.values()
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
-        hints = inspect.get_annotations(task.__init__, eval_str=True)
+        hints = _hints(task)
         fields: dict[str, Any] = {
-            parameter.name: (hints.get(parameter.name, Any), ... if parameter.default is parameter.empty else parameter.default)
-            for parameter in parameters
+            # Aliases: an option may have a name that a pydantic field may not have.
+            f"option_{number}": (
+                hints.get(parameter.name, Any),
+                Field(... if parameter.default is parameter.empty else parameter.default, alias=parameter.name),
+            )
+            for number, parameter in enumerate(parameters)
         }
         model = create_model("TaskOptions", __base__=Model, **fields)
         try:
@@ -69,15 +99,32 @@ def _check_options(study: Study, task: type[Task], document: Document) -> None:
     try:
         task(**study.task.options)
     except OptionError as error:
-        raise document.error([Mistake(("task", error.option), f"got {show(error.value)}", error.allowed)]) from None
-    except (TypeError, ValueError) as error:
-        raise document.error([Mistake(("task",), f"{study.task.name} refuses its options: {error}")]) from None
+        rule = f"got {show(error.value)}"
+        raise document.error([Mistake(("task", error.option), rule, one_line(error.allowed))]) from None
+    except Exception as error:  # whatever a user's constructor does, e.g. a data file that is not there
+        rule = f"{study.task.name} refuses its options: {type(error).__name__}: {one_line(error)}"
+        raise document.error([Mistake(("task",), rule)]) from None
+
+
+def _hints(task: type[Task]) -> dict[str, Any]:
+    """The types of the options, as far as YAML can give a value of that very type; others are the task's to check."""
+    try:
+        hints = inspect.get_annotations(task.__init__, eval_str=True)
+    except Exception:  # e.g. a name that is imported for type checkers only
+        return {}
+    return {name: hint for name, hint in hints.items() if _is_plain(hint)}
+
+
+def _is_plain(hint: object) -> bool:
+    if typing.get_origin(hint) in (typing.Union, types.UnionType):
+        return all(part is type(None) or _is_plain(part) for part in typing.get_args(hint))
+    return hint in (bool, int, float, str, list, dict) or typing.get_origin(hint) in (Literal, list, dict)
 
 
 def _with_section_keys(mistake: Mistake) -> Mistake:
     if not mistake.rule.startswith("unknown key"):
         return mistake
-    known = ["name", "epochs", "batch_size", *(name for name in mistake.allowed.split(", ") if name)]
+    known = ["name", "epochs", "batch_size", *(name for name in mistake.allowed.split(", ") if name != "none")]
     return Mistake(mistake.path, mistake.rule, ", ".join(known), nearest(mistake.path[-1], known))
 
 
@@ -85,13 +132,13 @@ def _check_optimizer(study: Study) -> Iterator[Mistake]:
     base = study.optimizer.get("base", "sgd")
     for name, value in study.optimizer.items():
         if name in ("epochs", "batch_size"):
-            yield Mistake(("optimizer", name), "stands in the wrong section", f"task.{name}, or an arm's fixed or parameters")
+            allowed = f"task.{name}, or an arm's fixed or parameters"
+            yield Mistake(("optimizer", name), "stands in the wrong section", allowed)
             continue
         yield from _problem(("optimizer", name), name, value, BASES)
     for arm_name, arm in study.arms.items():
         path: KeyPath = ("arms", arm_name)
-        bases = _values(arm, "base", base)
-        bases = tuple(str(value) for value in bases if value in BASES) or BASES
+        bases = tuple(str(value) for value in _values(arm, "base", base) if value in BASES) or BASES
         # A shared setting that this arm's base lacks would be dropped in silence.
         for name in study.optimizer:
             if name in HYPERPARAMETERS and not any(b in HYPERPARAMETERS[name].bases for b in bases):
@@ -131,11 +178,13 @@ def _check_parameter(path: KeyPath, name: str, parameter: Parameter, bases: tupl
 def _check_shards(path: KeyPath, arm: Arm, study: Study) -> Iterator[Mistake]:
     default = study.task.batch_size or HYPERPARAMETERS["batch_size"].default
     batches = [value for value in _values(arm, "batch_size", default) if isinstance(value, (int, float))]
-    shards = [v for v in _values(arm, "num_shards", study.optimizer.get("num_shards", 1)) if isinstance(v, (int, float))]
+    shared = study.optimizer.get("num_shards", 1)
+    shards = [value for value in _values(arm, "num_shards", shared) if isinstance(value, (int, float))]
     if batches and shards and max(shards) > min(batches):
-        where = "parameters" if "num_shards" in arm.parameters else "fixed"
-        rule = f"num_shards up to {max(shards):g} with a batch_size of {min(batches):g}"
-        yield Mistake((*path, where, "num_shards"), rule, f"a whole number from 1 to {min(batches):g}")
+        sections = {"parameters": arm.parameters, "fixed": arm.fixed}
+        at = next(((*path, key, "num_shards") for key, part in sections.items() if "num_shards" in part), None)
+        rule = f"got num_shards up to {max(shards):g} with a batch_size of {min(batches):g}"
+        yield Mistake(at or ("optimizer", "num_shards"), rule, f"a whole number from 1 to {min(batches):g}")
 
 
 def _values(arm: Arm, name: str, default: object) -> tuple[object, ...]:
@@ -154,73 +203,98 @@ def _check_objectives(study: Study, task: type[Task]) -> Iterator[Mistake]:
     for name in study.objectives:
         if name.startswith("test_"):
             rule = f"{name!r}: selecting on the test set would make every reported number optimistic"
-            yield Mistake(("objectives", name), rule, ", ".join(allowed), f"val_{name[5:]}")
+            yield Mistake(("objectives", name), rule, ", ".join(allowed), nearest(f"val_{name[5:]}", allowed))
         elif name not in allowed:
             yield Mistake(("objectives", name), f"unknown metric {name!r}", ", ".join(allowed), nearest(name, allowed))
+    yield from _check_first_objective(study)
+
+
+def _check_first_objective(study: Study) -> Iterator[Mistake]:
     if study.objective in COSTS:
-        yield Mistake(("objectives", study.objective), f"{study.objective!r} is a cost and stands first", "a metric first")
+        rule = f"{study.objective!r} is a cost and stands first, where it would pick the best configuration"
+        yield Mistake(("objectives", study.objective), rule, "a metric first")
 
 
 def _check_function(study: Study) -> Iterator[Mistake]:
     if study.optimizer:
-        yield Mistake(("optimizer",), "a training function has its own optimizer", "no optimizer section; use an arm's fixed")
+        allowed = "no optimizer section; use an arm's fixed"
+        yield Mistake(("optimizer",), "a training function has its own optimizer", allowed)
     for key in ("epochs", "batch_size"):
         if getattr(study.task, key) is not None:
             yield Mistake(("task", key), "a training function takes no such key", f"name; put {key} in an arm's fixed")
+    yield from _check_first_objective(study)
     for key in study.task.options:
         yield Mistake(("task", key), f"unknown key {key!r}", "name; a training function's params come from the arms")
 
 
 def _check_conditions(study: Study) -> Iterator[Mistake]:
     for arm_name, arm in study.arms.items():
-        for name, parameter in arm.parameters.items():
-            for key, value in (parameter.when or {}).items():
-                path = ("arms", arm_name, "parameters", name, "when", key)
-                known = [other for other in (*arm.parameters, *arm.fixed) if other != name]
-                if key not in known:
-                    yield Mistake(path, f"{key!r} is not in the arm", ", ".join(known) or "(none)", nearest(key, known))
-                elif key in arm.parameters and not arm.parameters[key].contains(value):
-                    yield Mistake(path, f"{key} can never be {show(value)}", arm.parameters[key].allowed())
+        path = ("arms", arm_name, "parameters")
+        mistakes = list(_check_whens(path, arm))
+        yield from mistakes
         try:
             ordered(arm.parameters)
         except ValueError as error:
-            yield Mistake(("arms", arm_name, "parameters"), str(error), "conditions without a circle")
+            if not mistakes:  # a parameter that names itself is told already
+                yield Mistake(path, str(error), "conditions without a circle")
+
+
+def _check_whens(path: KeyPath, arm: Arm) -> Iterator[Mistake]:
+    for name, parameter in arm.parameters.items():
+        for key, value in (parameter.when or {}).items():
+            at = (*path, name, "when", key)
+            known = [other for other in (*arm.parameters, *arm.fixed) if other != name]
+            if key not in known:
+                rule = f"{name} names itself" if key == name else f"{show(key)} is not in the arm"
+                yield Mistake(at, rule, ", ".join(known) or "none: the arm has no other key", nearest(key, known))
+            elif key in arm.parameters and not arm.parameters[key].contains(value):
+                yield Mistake(at, f"{key} can never be {show(value)}", arm.parameters[key].allowed())
 
 
 def _check_sampling(study: Study) -> Iterator[Mistake]:
     for number, phase in enumerate(study.sampling):
-        arms = [arm for arm in study.arms.values() if arm.sampling is None]
+        arms = {name: arm for name, arm in study.arms.items() if arm.sampling is None}
         yield from _check_phase(("sampling", number), phase, arms)
     for arm_name, arm in study.arms.items():
         for number, phase in enumerate(arm.sampling or ()):
-            yield from _check_phase(("arms", arm_name, "sampling", number), phase, [arm])
+            yield from _check_phase(("arms", arm_name, "sampling", number), phase, {arm_name: arm})
 
 
-def _check_phase(path: KeyPath, phase: Phase, arms: list[Arm]) -> Iterator[Mistake]:
+def _check_phase(path: KeyPath, phase: Phase, arms: Mapping[str, Arm]) -> Iterator[Mistake]:
     if phase.sampler not in SAMPLERS:
         near = nearest(phase.sampler, SAMPLERS)
         yield Mistake((*path, "sampler"), f"unknown sampler {show(phase.sampler)}", ", ".join(SAMPLERS), near)
         return
     if phase.configurations is None and phase.sampler != "grid":
         yield Mistake((*path, "configurations"), "is missing", "a whole number >= 1 (only grid may leave it out)")
-    options = sampler_options(phase.sampler)
-    for key in phase.options:
-        if key not in options:
-            what = ", ".join(options) or f"none: {phase.sampler} has no options"
-            yield Mistake((*path, "options", key), f"unknown option {show(key)}", what, nearest(key, options))
-            return
-    try:
-        try_options(phase)
-    except (TypeError, ValueError) as error:
-        yield Mistake((*path, "options"), f"{phase.sampler} refuses its options: {error}")
+    mistakes = list(_check_sampler_options((*path, "options"), phase))
+    yield from mistakes
+    if not mistakes:
+        try:
+            with warnings.catch_warnings():  # "experimental"
+                warnings.simplefilter("ignore")
+                try_options(phase)
+        except (TypeError, ValueError) as error:
+            yield Mistake((*path, "options"), f"{phase.sampler} refuses its options: {one_line(error)}")
     if phase.sampler != "grid":
         return
-    for arm in arms:
+    for name, arm in arms.items():
         try:
             size = grid_size(arm.parameters, arm.fixed)
         except ValueError as error:
-            yield Mistake((*path, "sampler"), str(error), "a grid for each parameter, or another sampler")
-            return
+            yield Mistake((*path, "sampler"), f"arm {name}: {error}", "a grid for each parameter, or another sampler")
+            continue
         if size > MAX_GRID:
-            yield Mistake((*path, "sampler"), f"a grid of {size:,} cells", f"at most {MAX_GRID:,} cells")
-            return
+            yield Mistake((*path, "sampler"), f"arm {name}: a grid of {size:,} cells", f"at most {MAX_GRID:,} cells")
+
+
+def _check_sampler_options(path: KeyPath, phase: Phase) -> Iterator[Mistake]:
+    options = sampler_options(phase.sampler)
+    for key, value in phase.options.items():
+        known = SAMPLER_OPTIONS.get(key)
+        if key not in options:
+            what = ", ".join(options) or f"none: {phase.sampler} has no options"
+            yield Mistake((*path, key), f"unknown option {show(key)}", what, nearest(key, options))
+        elif known is not None and not (known.accepts(value) and (known.kind != "whole" or isinstance(value, int))):
+            near = nearest(value, known.choices) if known.choices else None
+            yield Mistake((*path, key), f"got {show(value)}", known.allowed(), near)

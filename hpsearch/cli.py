@@ -51,7 +51,8 @@ Budget = Annotated[
     typer.Option(metavar="8h", help="Start no more packs after this time (s, m, h or d); what runs is finished."),
 ]
 Address = Annotated[
-    str | None, typer.Option(metavar="RAY", help="A running Ray cluster, e.g. 127.0.0.1:6379; else Ray is started here.")
+    str | None,
+    typer.Option(metavar="RAY", help="A running Ray cluster, e.g. 127.0.0.1:6379; else Ray is started here."),
 ]
 Dashboard = Annotated[
     bool, typer.Option("--dashboard/--no-dashboard", help="Ray's dashboard on 127.0.0.1 while the study runs.")
@@ -143,7 +144,8 @@ def status(folder: Folder) -> None:
 @app.command()
 @told
 def report(
-    folder: Folder, out: Annotated[Path | None, typer.Option(metavar="FILE", help="DIR/report.html unless given.")] = None
+    folder: Folder,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="DIR/report.html unless given.")] = None,
 ) -> None:
     """Write the report: one HTML file that needs no network."""
     from hpsearch.reporting import report as write

@@ -30,7 +30,7 @@ class Mistake:
     """One mistake in a study or search space file.
 
     path: keys from the top of the file to the wrong value, e.g. ("arms", "sam", "fixed", "rho").
-    rule: what is wrong, the value included. allowed: what would be right. nearest: the valid name meant, if one is near.
+    rule: what is wrong, the value included. allowed: what would be right. nearest: the valid name meant, if any.
     """
 
     path: KeyPath
@@ -57,24 +57,33 @@ class MistakesError(InputError):
 
 def dotted(path: KeyPath) -> str:
     """("sampling", 0, "sampler") -> "sampling.0.sampler", the form that --set takes."""
-    return ".".join(str(key) for key in path)
+    texts = [str(key) for key in path]
+    return ".".join(text if text.isprintable() and len(text) <= 80 else show(text) for text in texts)
 
 
 def nearest(name: object, valid: Iterable[str]) -> str | None:
     """The valid name closest to `name`, or None when none is near."""
-    names = list(valid)
-    found = difflib.get_close_matches(str(name), names, n=1, cutoff=0.6)
+    names, text = list(valid), str(name)[:200]
+    found = difflib.get_close_matches(text, names, n=1, cutoff=0.6)
     if found:
         return found[0]
-    # Typing errors of case, dashes for underscores, a shard count called "m" by its paper's letter.
+    # Case, and dashes for underscores.
     folded = {valid_name.lower().replace("_", "").replace("-", ""): valid_name for valid_name in names}
-    return folded.get(str(name).lower().replace("_", "").replace("-", "").replace(" ", ""))
+    return folded.get(text.lower().replace("_", "").replace("-", "").replace(" ", ""))
 
 
 def show(value: object, limit: int = 80) -> str:
     """The value as a message quotes it: repr, cut where a hostile or huge value would flood the terminal."""
+    if value is None or isinstance(value, bool):  # as the file writes them
+        return {None: "null", True: "true", False: "false"}[value]
     try:
         text = repr(value)
     except (RecursionError, ValueError):  # e.g. an integer of more than 4300 digits refuses to print
         text = f"a {type(value).__name__} too large to print"
     return text if len(text) <= limit else f"{text[:limit]}… ({len(text)} characters)"
+
+
+def one_line(text: object, limit: int = 400) -> str:
+    """Somebody else's message (an exception of the user's own module, say) on one line, cut."""
+    line = " ".join("".join(letter if letter.isprintable() else " " for letter in str(text)).split())
+    return line if len(line) <= limit else f"{line[:limit]}…"

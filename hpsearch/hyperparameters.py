@@ -51,7 +51,7 @@ class Hyperparameter:
             return isinstance(value, bool)
         if self.kind == "choice":
             return value in self.choices
-        if isinstance(value, bool) or not isinstance(value, (int, float)) or not _finite(value):
+        if isinstance(value, bool) or not isinstance(value, (int, float)) or not finite(value):
             return False
         if self.kind == "whole" and value != int(value):
             return False
@@ -86,6 +86,17 @@ HYPERPARAMETERS: Mapping[str, Hyperparameter] = {
     "sigma": Hyperparameter("number", 0.0),
     "adaptive": Hyperparameter("switch", False),
     "interval": Hyperparameter("whole", 1, low=1),
+}
+
+# Names that the literature and other libraries use.
+ALSO_CALLED: Mapping[str, str] = {
+    "m": "num_shards",
+    "shards": "num_shards",
+    "lambda": "ema_decay",
+    "learning_rate": "lr",
+    "wd": "weight_decay",
+    "bs": "batch_size",
+    "optimizer": "base",
 }
 
 DEFAULTS: Mapping[str, Value] = {name: known.default for name, known in HYPERPARAMETERS.items()}
@@ -156,11 +167,13 @@ def check_name(name: str, bases: Iterable[str] = BASES) -> Problem | None:
     if name in having:
         return None
     what = "unknown hyperparameter" if name not in HYPERPARAMETERS else f"base {'/'.join(bases)} has no hyperparameter"
-    return Problem(f"{what} {show(name)}", ", ".join(having), nearest(name, having))
+    near = ALSO_CALLED.get(str(name).lower(), nearest(name, having))
+    return Problem(f"{what} {show(name)}", ", ".join(having), near if near in having else None)
 
 
-def _finite(value: float) -> bool:
+def finite(value: float) -> bool:
+    """Whether the number is neither NaN nor infinite, nor an integer beyond the range of floats."""
     try:
         return math.isfinite(value)
-    except OverflowError:  # an integer beyond the range of floats
+    except OverflowError:
         return False

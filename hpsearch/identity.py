@@ -41,7 +41,7 @@ class Identity:
 
 
 def _hash(what: Mapping[str, Any]) -> str:
-    """16 hexadecimal digits of SHA-256 over canonical JSON: sorted keys, every number as a float64."""
+    """16 hexadecimal digits of SHA-256 over canonical JSON: sorted keys, numbers as float64 (but see _floats)."""
     text = json.dumps(_floats(what), sort_keys=True, separators=(",", ":"), allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
@@ -51,4 +51,7 @@ def _floats(value: Any) -> Any:
         return {str(key): _floats(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [_floats(part) for part in value]
-    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return value
+    number = float(value) + 0.0  # -0.0 is 0.0
+    return number if number == value else value  # a whole number that float64 would round stays itself

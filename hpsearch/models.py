@@ -12,6 +12,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Val
 from pydantic_core import ErrorDetails, PydanticCustomError
 
 from hpsearch.errors import KeyPath, Mistake, nearest, show
+from hpsearch.hyperparameters import finite
 from hpsearch.yamlfile import Document
 
 NAME_RULE = "letters, digits, dot, dash and underscore, beginning with a letter or a digit, at most 64 of them"
@@ -23,9 +24,9 @@ class Model(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
-def rule(text: str, allowed: str, key: str | None = None, near: str | None = None) -> PydanticCustomError:
-    """A broken rule inside a validator; hpsearch.models turns it into a Mistake."""
-    return PydanticCustomError("rule", "{rule}", {"rule": text, "allowed": allowed, "key": key, "nearest": near})
+def rule(text: str, allowed: str, *keys: str, near: str | None = None) -> PydanticCustomError:
+    """A broken rule inside a validator, for what stands at `keys` below; hpsearch.models turns it into a Mistake."""
+    return PydanticCustomError("rule", "{rule}", {"rule": text, "allowed": allowed, "keys": keys, "nearest": near})
 
 
 def _name(value: str) -> str:
@@ -34,7 +35,39 @@ def _name(value: str) -> str:
     return value
 
 
+def whole(low: int, high: int = 1_000_000_000) -> BeforeValidator:
+    """A whole number in [low, high]; 1e3 is one."""
+
+    def check(value: object) -> int:
+        if isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if isinstance(value, bool) or not isinstance(value, int) or value < low:
+            raise rule(f"got {show(value)}", f"a whole number >= {low}")
+        if value > high:
+            raise rule(f"got {show(value)}", f"a whole number from {low} to {high}")
+        return value
+
+    return BeforeValidator(check)
+
+
+def _number(value: object) -> float:
+    if isinstance(value, bool) or not isinstance(value, (int, float)) or not finite(value):
+        raise rule(f"got {show(value)}", "a finite number")
+    return float(value)
+
+
+def _scalar(value: object) -> object:
+    """Refuses lists, mappings and null in one sentence, where a union of types would print four."""
+    if isinstance(value, (int, float)) and not finite(value):
+        raise rule(f"got {show(value)}", "a finite number")
+    if not isinstance(value, (bool, int, float, str)):
+        raise rule(f"got {show(value)}", "a number, true, false or a text")
+    return value
+
+
 Name = Annotated[str, AfterValidator(_name)]
+Number = Annotated[float, BeforeValidator(_number)]
+Scalar = Annotated[Any, BeforeValidator(_scalar)]
 AsTuple = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
 
 M = TypeVar("M", bound=BaseModel)
@@ -45,38 +78,52 @@ def validate(model: type[M], data: object, document: Document, prefix: KeyPath =
     try:
         return model.model_validate(data)
     except ValidationError as error:
-        details = error.errors(include_url=False)
-        raise document.error([_mistake(model, detail, prefix) for detail in details]) from None
+        mistakes = [_mistake(model, detail, prefix) for detail in error.errors(include_url=False)]
+        # A misspelt key is one mistake, not also a missing one.
+        meant = {(*mistake.path[:-1], mistake.nearest) for mistake in mistakes if mistake.nearest}
+        raise document.error([m for m in mistakes if m.rule != MISSING or m.path not in meant]) from None
+
+
+MISSING = "is missing"
+
+# pydantic's error type -> what is allowed, in our words.
+_ALLOWED = {
+    "string_type": "a text",
+    "bool_type": "true or false",
+    "dict_type": "a mapping (key: value)",
+    "model_type": "a mapping (key: value)",
+    "model_attributes_type": "a mapping (key: value)",
+    "list_type": "a list",
+    "tuple_type": "a list",
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "float_type": "a number",
+    "finite_number": "a finite number",
+    "none_required": "null",
+}
 
 
 def _mistake(model: type[BaseModel], detail: ErrorDetails, prefix: KeyPath) -> Mistake:
     location = tuple(key for key in detail["loc"] if key != "[key]")
-    path = prefix + location
+    path, kind, given = prefix + location, detail["type"], detail["input"]
     context = detail.get("ctx", {})
-    if detail["type"] == "rule":
-        key = context.get("key")
-        return Mistake((*path, key) if key else path, context["rule"], context["allowed"], context.get("nearest"))
-    if detail["type"] == "extra_forbidden":
+    if kind == "rule":
+        return Mistake((*path, *context["keys"]), context["rule"], context["allowed"], context["nearest"])
+    if kind == "extra_forbidden":
         known = _keys(_type_at(model, location[:-1]))
-        rule = f"unknown key {show(location[-1])} (value {show(detail['input'])})"
-        return Mistake(path, rule, ", ".join(known), nearest(location[-1], known))
-    if detail["type"] == "missing":
-        return Mistake(path, "is missing", f"this key is required beside {show(detail['input'])}")
-    message = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    near = None
-    if detail["type"] == "literal_error":
+        said = f"unknown key {show(location[-1])} (value {show(given)})"
+        return Mistake(path, said, ", ".join(known) or "none", nearest(location[-1], known))
+    if kind == "missing":
+        return Mistake(path, MISSING)
+    if kind == "literal_error":
         choices = re.findall(r"'([^']*)'", str(context.get("expected", "")))
-        message, near = ", ".join(choices), nearest(detail["input"], choices)
-    plain = {
-        "a valid integer": "a whole number",
-        "a valid number": "a number",
-        "a valid string": "a text",
-        "a valid boolean": "true or false",
-        "a valid dictionary": "a mapping (key: value)",
-        "a valid tuple": "a list",
-        "None": "null",
-    }
-    return Mistake(path, f"got {show(detail['input'])}", plain.get(message, message), near)
+        return Mistake(path, f"got {show(given)}", ", ".join(choices), nearest(given, choices))
+    if kind == "too_short":
+        return Mistake(path, "is empty", f"at least {context['min_length']}")
+    allowed = _ALLOWED.get(kind, detail["msg"].removeprefix("Input should be ").removeprefix("Value error, "))
+    if kind == "string_type" and isinstance(given, (bool, int, float)):
+        allowed += ", in quotes where YAML would read something else"
+    return Mistake(path, f"got {show(given)}", allowed)
 
 
 def _keys(model: object) -> list[str]:

@@ -6,15 +6,13 @@ The planner keeps no files: given the results that are there it plans again from
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import optuna
-
 from hpsearch.check import Checked
 from hpsearch.results import Result
-from hpsearch.sampling import ADAPTIVE, Adaptive, Params, Sequence, grid_size
+from hpsearch.sampling import ADAPTIVE, Adaptive, Asked, Params, Sequence, grid_size
 from hpsearch.study import Study
 
 MAX_REPEATS = 20  # of a configuration that was planned before, in a row; then a phase has nothing new to offer
@@ -129,20 +127,23 @@ class _ArmPlan:
         self._planned: dict[str, Configuration] = {}
         self._planned_trials: set[str] = set()
         self._waiting: dict[str, set[str]] = {}  # configuration_id -> its trials that are not back yet
-        self._asked: dict[str, optuna.Trial] = {}  # configurations that the adaptive sampler waits for
+        self._asked: dict[str, Asked] = {}  # configurations that the adaptive sampler waits for
         self._told: set[str] = set()
         self._adaptive: Adaptive | None = None
         self._recorded = self._recorded_adaptive()
         self._packs = self._plan()
+        self._exhausted = False
 
     def next(self) -> Pack | None:
         if self.finished:
             return None
-        pack = next(self._packs, None)
-        # The plan yields None where it must wait, and ends where there is nothing left to plan.
-        if pack is None and self._packs.gi_frame is None and not self._waiting:
-            self.finished = True
-        return pack
+        if not self._exhausted:
+            try:
+                return next(self._packs)  # None where the plan must wait
+            except StopIteration:
+                self._exhausted = True
+        self.finished = not self._waiting
+        return None
 
     def tell(self, result: Result) -> None:
         self._known[result.trial_id] = result
@@ -158,7 +159,7 @@ class _ArmPlan:
         ended = sum(1 for trial_id in self._planned_trials if trial_id in self._known and self._known[trial_id].done)
         return ArmCount(max(_trials(self._study, sum(self._sizes)), len(self._planned_trials)), ended)
 
-    def _plan(self) -> Generator[Pack | None, None, None]:
+    def _plan(self) -> Iterator[Pack | None]:
         for phase, size in enumerate(self._sizes):
             adapts = self._study.phases(self.name)[phase].sampler in ADAPTIVE
             found = self._adapt(phase, size) if adapts else self._sequence(phase, size)

@@ -86,7 +86,9 @@ class RunFolder:
         except OSError:
             self._lock.seek(0)
             holder = self._lock.read().strip() or "another process"
-            raise InputError(f"{path}: {holder} is running in this folder; wait for it, or give another --out") from None
+            raise InputError(
+                f"{path}: {holder} is running in this folder; wait for it, or give another --out"
+            ) from None
         self._lock.truncate(0)
         self._lock.write(f"process {os.getpid()} on {os.uname().nodename}")
         self._lock.flush()
@@ -95,7 +97,9 @@ class RunFolder:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._file.close()
         self._lock.close()
 
@@ -106,7 +110,9 @@ class RunFolder:
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise RunError(f"{self.path / 'trials.jsonl'}: cannot write: {error.strerror}; what is there is kept") from error
+            raise RunError(
+                f"{self.path / 'trials.jsonl'}: cannot write: {error.strerror}; what is there is kept"
+            ) from error
 
     def write_study(self, study: Study) -> None:
         write_atomically(self.path / "study.yaml", study.to_yaml().encode())
@@ -147,7 +153,9 @@ def read_results(path: Path) -> tuple[list[Result], list[str]]:
         try:
             result = Result.from_line(line)
         except (ValueError, TypeError):
-            warnings.append(f"{file}:{number}: not a whole result (a write was cut off here); that trial counts as not run")
+            warnings.append(
+                f"{file}:{number}: not a whole result (a write was cut off here); that trial counts as not run"
+            )
             continue
         latest.pop(result.trial_id, None)
         latest[result.trial_id] = result

@@ -26,6 +26,7 @@ from hpsearch.study import Phase, Study
 optuna.logging.set_verbosity(logging.ERROR)
 
 Params = dict[str, Value]
+Asked = optuna.Trial  # a suggestion that the sampler waits to be told about
 
 SAMPLERS: Mapping[str, str] = {
     "grid": "every combination of the parameters' grid values, choices or steps, in a shuffled order",
@@ -37,7 +38,7 @@ ADAPTIVE = ("tpe",)
 MAX_GRID = 1_000_000
 
 # What a study may not set: hpsearch seeds the samplers, and callables cannot stand in a file.
-_OURS = {"seed", "gamma", "weights", "constraints_func", "independent_sampler", "self"}
+_OURS = {"seed", "gamma", "weights", "constraints_func", "independent_sampler"}
 
 
 def sampler_options(sampler: str) -> tuple[str, ...]:
@@ -45,7 +46,7 @@ def sampler_options(sampler: str) -> tuple[str, ...]:
     built = {"qmc": optuna.samplers.QMCSampler, "tpe": optuna.samplers.TPESampler}.get(sampler)
     if built is None:
         return ()
-    names = inspect.signature(built.__init__).parameters
+    names = inspect.signature(built).parameters
     return tuple(name for name in names if name not in _OURS and not name.startswith("warn_"))
 
 
@@ -112,7 +113,7 @@ class Adaptive:
         self._key = (study.sampling_seed, arm)
         self._study = optuna.create_study(directions=list(study.objectives.values()))
 
-    def ask(self, phase: int, index: int, repeat: int) -> tuple[Params, optuna.Trial]:
+    def ask(self, phase: int, index: int, repeat: int) -> tuple[Params, Asked]:
         seed = _seed32(*self._key, phase, index, repeat)
         self._study.sampler = _tpe(self._phases[phase], seed)
         trial = self._study.ask()
@@ -122,7 +123,7 @@ class Adaptive:
                 params[name] = _suggest(trial, name, self._arm.parameters[name])
         return params, trial
 
-    def tell(self, trial: optuna.Trial, values: tuple[float, ...] | None) -> None:
+    def tell(self, trial: Asked, values: tuple[float, ...] | None) -> None:
         """The configuration's means, one an objective; None when it has none (every seed failed, or it was a repeat)."""
         if values is None:
             self._study.tell(trial, state=TrialState.FAIL)

@@ -8,39 +8,38 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated, Any, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from hpsearch.errors import InputError, KeyPath, nearest, show
-from hpsearch.models import AsTuple, Model, Name, rule, validate
+from hpsearch.errors import InputError, KeyPath, dotted, nearest, show
+from hpsearch.models import AsTuple, Model, Name, Number, Scalar, rule, validate
 from hpsearch.yamlfile import Document, read_yaml
 
 Value = bool | int | float | str
 
 
-def _scalar(value: object) -> object:
-    """Refuses lists, mappings and null in one sentence, where a union of types would print four."""
-    if isinstance(value, float) and not math.isfinite(value):
-        raise rule(f"got {show(value)}", "a finite number")
-    if not isinstance(value, (bool, int, float, str)):
-        raise rule(f"got {show(value)}", "a number, true, false or a text")
-    return value
-
-
-Scalar = Annotated[Any, BeforeValidator(_scalar)]
+MAX_LEVELS = 1_000_000
 
 
 class Parameter(Model):
     """One searched hyperparameter: a range (low, high, log, int, step) or a list of choices."""
 
-    low: float | None = None
-    high: float | None = None
+    low: Number | None = None
+    high: Number | None = None
     log: bool = False
     integer: bool = Field(default=False, alias="int")
-    step: float | None = None
+    step: Number | None = None
     choices: Annotated[tuple[Scalar, ...], AsTuple] | None = None
     default: Scalar | None = None
     grid: Annotated[tuple[Scalar, ...], AsTuple] | None = None
     when: dict[str, Scalar] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _mapping(cls, data: Any) -> Any:
+        if not isinstance(data, (dict, Parameter)):
+            allowed = "a mapping with low and high, or with choices; what does not vary belongs in `fixed`"
+            raise rule(f"got {show(data)}", allowed)
+        return data
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -104,12 +103,16 @@ class Parameter(Model):
     def allowed(self) -> str:
         """The values that this parameter can take, in words."""
         if self.choices is not None:
-            return "one of " + ", ".join(str(choice) for choice in self.choices)
+            more = f", … ({len(self.choices)} in all)" if len(self.choices) > 10 else ""
+            return "one of " + ", ".join(show(choice) for choice in self.choices[:10]) + more
         kind = "a whole number" if self.integer else "a number"
         return f"{kind} from {self.low:g} to {self.high:g}"
 
     def levels(self) -> tuple[Value, ...] | None:
-        """The values of this parameter on a grid; None when the space names none (a range without grid or step)."""
+        """The values of this parameter on a grid; None when the space names none (a range without grid or step).
+
+        Raises ValueError for steps so small that there are more than a million values.
+        """
         if self.grid is not None:
             return self.grid
         if self.choices is not None:
@@ -118,8 +121,11 @@ class Parameter(Model):
         if step is None:
             return None
         assert self.low is not None and self.high is not None
-        count = int((self.high - self.low) / step + 1e-9) + 1
-        values = [self.low + index * step for index in range(count)]
+        steps = (self.high - self.low) / step
+        if steps > MAX_LEVELS:
+            raise ValueError(f"a grid of {steps + 1:.3g} values from {self.low:g} to {self.high:g} is too fine")
+        # 0.1 + 2 * 0.1 is above 0.3: the last value is cut to the range, as Optuna cuts it.
+        values = [min(self.low + index * step, self.high) for index in range(int(steps + 1e-9) + 1)]
         return tuple(int(value) for value in values) if self.integer else tuple(values)
 
 
@@ -130,10 +136,17 @@ class SearchSpace(Model):
     parameters: dict[Name, Parameter] = Field(default_factory=dict)
     fixed: dict[Name, Scalar] = Field(default_factory=dict)
 
+    @model_validator(mode="after")
+    def _once(self) -> Self:
+        both = [name for name in self.fixed if name in self.parameters]
+        if both:
+            raise rule(f"{show(both[0])} is both searched and fixed", "one of the two", "fixed", both[0])
+        return self
+
 
 def active(parameters: Mapping[str, Parameter], values: Mapping[str, Any], fixed: Mapping[str, Any]) -> list[str]:
     """The parameters whose `when` holds for these values, in an order in which conditions come first."""
-    names = []
+    names: list[str] = []
     for name in ordered(parameters):
         when = parameters[name].when or {}
         known = {**fixed, **{seen: values[seen] for seen in names if seen in values}}
@@ -155,7 +168,9 @@ def ordered(parameters: Mapping[str, Parameter]) -> list[str]:
     return done
 
 
-def load_space(name: str, folders: Iterable[Path], where: KeyPath = (), document: Document | None = None) -> SearchSpace:
+def load_space(
+    name: str, folders: Iterable[Path], where: KeyPath = (), document: Document | None = None
+) -> SearchSpace:
     """Finds a search space by name (or by a path ending in .yaml) and reads it.
 
     folders: where search_spaces/ is looked for, first to last; the shipped ones come after them.
@@ -163,7 +178,7 @@ def load_space(name: str, folders: Iterable[Path], where: KeyPath = (), document
     """
     path = find(name, "search_spaces", folders)
     if path is None:
-        asked = f"{document.where(where)}: {'.'.join(map(str, where))}: " if document else ""
+        asked = f"{document.where(where)}: {dotted(where)}: " if document else ""
         known = sorted(names("search_spaces", folders))
         near = nearest(name, known)
         hint = f"; did you mean {near!r}?" if near else ""
@@ -180,13 +195,20 @@ def shipped(kind: str) -> Path:
 
 
 def find(name: str, kind: str, folders: Iterable[Path]) -> Path | None:
-    """The file that `name` means: a path when it ends in .yaml or .yml, else a name in one of the folders."""
-    roots = [folder / kind for folder in folders]
-    if re.search(r"\.ya?ml$", name) or "/" in name:
-        candidates = [Path(name), *(folder.parent / name for folder in roots)]
-        return next((path for path in candidates if path.exists()), None)
-    candidates = [folder / f"{name}.yaml" for folder in (*roots, shipped(kind))]
-    return next((path for path in candidates if path.is_file()), None)
+    """The file that `name` means: a name in search_spaces/ (or studies/) of one of the folders, or a path from one."""
+    folders = [*folders, Path()]
+    candidates = [folder / name for folder in folders]
+    if not re.search(r"\.ya?ml$", name) and "/" not in name:
+        homes = [*(folder / kind for folder in folders[:-1]), shipped(kind)]
+        candidates = [*(home / f"{name}.yaml" for home in homes), *candidates]
+    return next((path for path in candidates if name and _exists(path)), None)
+
+
+def _exists(path: Path) -> bool:
+    try:
+        return path.exists()
+    except OSError:  # e.g. a name that is too long for the file system
+        return False
 
 
 def names(kind: str, folders: Iterable[Path] = ()) -> dict[str, Path]:

@@ -45,8 +45,14 @@ def read_status(folder: Path) -> RunStatus:
         arm: ArmStatus(planned_trials(study, arm), Counter(r.status for r in mine if r.arm == arm), best.get(arm, ""))
         for arm in study.arms
     }
-    failed = [(result.arm, (result.error or "not known").strip().splitlines()[-1]) for result in mine if result.status == "failed"]
-    return RunStatus(study, folder, is_running(folder), arms, len(results) - len(mine), tuple(dict.fromkeys(failed)), tuple(warnings))
+    failed = [
+        (result.arm, (result.error or "not known").strip().splitlines()[-1])
+        for result in mine
+        if result.status == "failed"
+    ]
+    return RunStatus(
+        study, folder, is_running(folder), arms, len(results) - len(mine), tuple(dict.fromkeys(failed)), tuple(warnings)
+    )
 
 
 def best_so_far(study: Study, results: list[Result]) -> dict[str, str]:

@@ -50,7 +50,7 @@ class GlobalGenerators:
 
 
 def _get_states() -> tuple[Any, ...]:
-    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None
+    cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
     return random.getstate(), numpy.random.get_state(), torch.random.get_rng_state(), cuda
 
 

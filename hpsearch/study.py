@@ -6,24 +6,47 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import yaml
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
-from hpsearch.errors import InputError, nearest, show
-from hpsearch.hyperparameters import Settings
-from hpsearch.models import AsTuple, Model, Name, rule, validate
-from hpsearch.space import Parameter, Scalar, SearchSpace, find, load_space, names
-from hpsearch.yamlfile import Document, override, parse_yaml, read_yaml
+from hpsearch.errors import InputError, dotted, nearest, show
+from hpsearch.hyperparameters import Settings, finite
+from hpsearch.models import AsTuple, Model, Name, Scalar, rule, validate, whole
+from hpsearch.space import Parameter, SearchSpace, find, load_space, names
+from hpsearch.yamlfile import Document, dump_yaml, override, parse_yaml, read_yaml
 
 CONFIRM_SEEDS_FROM = 10_000  # confirmation runs take the first seeds from here on that the study does not use
+MAX_SEED = 2**63  # torch's generators take no more
 
-Whole = Annotated[int, Field(ge=1)]
+Whole = Annotated[int, whole(1)]
+
+
+def _all_finite(value: Any) -> bool:
+    if isinstance(value, (dict, list)):
+        return all(_all_finite(part) for part in (value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, (int, float)) or finite(value)
+
+
+def _options(options: Any) -> Any:
+    """A sampler's or task's options: any YAML value, but no number that cannot be hashed and written back."""
+    for key, value in options.items() if isinstance(options, dict) else ():
+        if not _all_finite(value):
+            raise rule(f"got {show(value)}", "finite numbers", key)
+    return options
+
+
+Options = Annotated[dict[str, Any], BeforeValidator(_options)]
+
+
+def _task_name(value: str) -> str:
+    if not value or len(value) > 200:
+        raise rule(f"got {show(value)}", "a task's name, or your own as package.module:ClassName or module:function")
+    return value
 
 
 class TaskSection(Model):
     """What is trained: the task's name, how long and with what batches, and the task's own options."""
 
-    name: str
+    name: Annotated[str, AfterValidator(_task_name)]
     epochs: Whole | None = None
     batch_size: Whole | None = None
     options: dict[str, Any] = Field(default_factory=dict)
@@ -35,15 +58,15 @@ class TaskSection(Model):
         if not isinstance(data, dict):
             return data
         own = {key: data[key] for key in ("name", "epochs", "batch_size") if key in data}
-        return {**own, "options": {key: value for key, value in data.items() if key not in own}}
+        return {**own, "options": _options({key: value for key, value in data.items() if key not in own})}
 
 
 class Phase(Model):
     """One sampler with a number of configurations; None means the whole grid."""
 
     sampler: str
-    configurations: Annotated[int, Field(ge=1, le=1_000_000)] | None = None
-    options: dict[str, Any] = Field(default_factory=dict)
+    configurations: Annotated[int, whole(1, 1_000_000)] | None = None
+    options: Options = Field(default_factory=dict)
 
 
 class Arm(Model):
@@ -70,7 +93,7 @@ class Arm(Model):
             return data  # the fields' own checks say what is wrong
         both = [key for key in own if key in fixed]
         if both:
-            raise rule(f"{show(both[0])} is both searched and fixed", "one of the two", "fixed")
+            raise rule(f"{show(both[0])} is both searched and fixed", "one of the two", "fixed", both[0])
         if isinstance(space, SearchSpace):
             fixed = {**{key: value for key, value in space.fixed.items() if key not in own}, **fixed}
             own = {**space.parameters, **own}
@@ -83,7 +106,7 @@ class Confirm(Model):
     """Each arm's `top` best configurations run again on `seeds` fresh seeds."""
 
     top: Whole = 1
-    seeds: Annotated[int, Field(ge=2)] = 5
+    seeds: Annotated[int, whole(2, 1000)] = 5
 
 
 class Resources(Model):
@@ -97,12 +120,12 @@ class Resources(Model):
     @classmethod
     def _one_sentence(cls, data: Any) -> Any:
         """A union would print a line for each of its types."""
-        for key in ("gpus", "concurrent"):
-            value = data.get(key, "auto") if isinstance(data, dict) else "auto"
-            whole = key == "concurrent"
-            number = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-            if value != "auto" and not (number and value >= (1 if whole else 0)):
-                raise rule(f"got {show(value)}", "auto, or a " + ("whole number >= 1" if whole else "number >= 0"), key)
+        kinds = {"gpus": (float, 0, "number"), "concurrent": (int, 1, "whole number")}
+        for key, (kind, low, noun) in kinds.items():
+            value: Any = data.get(key, "auto") if isinstance(data, dict) else "auto"
+            number = isinstance(value, (int, kind)) and not isinstance(value, bool)
+            if value != "auto" and not (number and low <= value <= 1_000_000):
+                raise rule(f"got {show(value)}", f"auto, or a {noun} >= {low}", key, near=nearest(value, ["auto"]))
         return data
 
 
@@ -119,11 +142,11 @@ def _seeds(value: Any) -> Any:
     """3 -> (0, 1, 2); a list is taken as it is."""
     if isinstance(value, int) and not isinstance(value, bool):
         if not 1 <= value <= 1000:
-            raise rule(f"got {value}", "a number of seeds from 1 to 1000, or a list of seeds")
+            raise rule(f"got {show(value)}", "a number of seeds from 1 to 1000, or a list of seeds")
         return tuple(range(value))
     listed = tuple(value) if isinstance(value, (list, tuple)) else ()
-    if not listed or not all(isinstance(seed, int) and not isinstance(seed, bool) and seed >= 0 for seed in listed):
-        raise rule(f"got {show(value)}", "a number of seeds >= 1, or a list of whole numbers >= 0")
+    if not listed or not all(isinstance(s, int) and not isinstance(s, bool) and 0 <= s < MAX_SEED for s in listed):
+        raise rule(f"got {show(value)}", "a number of seeds >= 1, or a list of whole numbers >= 0 and < 2**63")
     if len(set(listed)) < len(listed):
         raise rule(f"got {show(value)}", "each seed once")
     return listed
@@ -145,10 +168,10 @@ class Study(Model):
     arms: Annotated[dict[Name, Arm], Field(min_length=1)]
     sampling: Annotated[tuple[Phase, ...], AsTuple, Field(min_length=1)]
     configurations: Whole | None = None  # at most so many an arm: its phases are cut in order
-    sampling_seed: Annotated[int, Field(ge=0)] = 0
+    sampling_seed: Annotated[int, whole(0, MAX_SEED - 1)] = 0
     seeds: Annotated[tuple[int, ...], BeforeValidator(_seeds)]
     confirm: Confirm | None = None
-    objectives: Annotated[dict[str, Literal["maximize", "minimize"]], AfterValidator(_objectives)]
+    objectives: Annotated[dict[Name, Literal["maximize", "minimize"]], AfterValidator(_objectives)]
     resources: Resources = Resources()
     stopping: None = None
     recorded: Recorded | None = None
@@ -177,22 +200,26 @@ class Study(Model):
         """The study as a file that reads back equal, with every space written out."""
         data = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
         data["task"] = {**{k: v for k, v in data["task"].items() if k != "options"}, **self.task.options}
-        return yaml.safe_dump(data, sort_keys=False, allow_unicode=True, width=110)
+        return dump_yaml(data)
 
 
-def load_study(reference: str | Path, overrides: Sequence[str] = (), folder: Path | None = None) -> tuple[Study, Document]:
+def load_study(
+    reference: str | Path, overrides: Sequence[str] = (), folder: Path | None = None
+) -> tuple[Study, Document]:
     """Reads a study by path or by the name of one that ships with the package, with --set overrides applied.
 
     The structure is checked here, what the task and the samplers allow in hpsearch.check; the document tells on which
-    line a key stands. folder: the working directory. Raises InputError for every mistake, all in one message.
+    line a key stands. folder: the working directory. Raises InputError with a line for each mistake; those in an arm's
+    space come before those of the study itself.
     """
-    folder = folder or Path.cwd()
+    folder = folder or Path()
     path = find(str(reference), "studies", [folder])
     if path is None:
         known = sorted(names("studies", [folder]))
         near = nearest(str(reference), known)
         hint = f"; did you mean {near!r}?" if near else ""
-        raise InputError(f"{reference}: no such file, and no study of that name; allowed: {', '.join(known)}, or a path{hint}")
+        allowed = ", ".join([*known, "or a path"])
+        raise InputError(f"{show(reference)}: no such file, and no study of that name; allowed: {allowed}{hint}")
     return build_study(read_yaml(path), overrides, [path.parent, path.parent.parent, folder])
 
 
@@ -200,11 +227,10 @@ def build_study(document: Document, overrides: Iterable[str], folders: Sequence[
     """The study of a document; `folders` may hold a search_spaces/ of their own."""
     for text in overrides:
         override(document, text)
-    arms = document.data.get("arms")
-    for name, arm in arms.items() if isinstance(arms, dict) else ():
-        if isinstance(arm, dict) and arm.get("space") is not None:
-            arm["space"] = _read_space(arm["space"], str(name), document, folders)
-    return validate(Study, document.data, document), document
+    data = dict(document.data)
+    if isinstance(data.get("arms"), dict):
+        data["arms"] = {name: _with_space(arm, name, document, folders) for name, arm in data["arms"].items()}
+    return validate(Study, data, document), document
 
 
 def read_study(path: Path) -> Study:
@@ -219,11 +245,17 @@ def parse_study(text: str, label: str = "study") -> Study:
     return study
 
 
-def _read_space(space: object, arm: str, document: Document, folders: Sequence[Path]) -> SearchSpace:
-    where = ("arms", arm, "space")
+def _with_space(arm: Any, name: str, document: Document, folders: Sequence[Path]) -> Any:
+    """The arm with its space read, where it has one."""
+    space = arm.get("space") if isinstance(arm, dict) else None
+    if space is None:
+        return arm
+    where = ("arms", name, "space")
     if isinstance(space, str):
-        return load_space(space, folders, where, document)
-    if not isinstance(space, dict):
-        label = f"{document.where(where)}: {'.'.join(where)}"
+        read = load_space(space, folders, where, document)
+    elif isinstance(space, dict):
+        read = validate(SearchSpace, space, document, where)
+    else:
+        label = f"{document.where(where)}: {dotted(where)}"
         raise InputError(f"{label}: got {show(space)}; allowed: the name of a search space, or the space written out")
-    return validate(SearchSpace, space, document, where)
+    return {**arm, "space": read}

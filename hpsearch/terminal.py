@@ -52,10 +52,16 @@ def print_plan(study: Study, prediction: Prediction, folder: Path, budget: float
     total = prediction.seconds
     _print(
         f"{prediction.concurrent} packs at once on {prediction.device}: "
-        + (f"about {format_duration(total)} ({source})" if total is not None else "time not known before the first trial")
+        + (
+            f"about {format_duration(total)} ({source})"
+            if total is not None
+            else "time not known before the first trial"
+        )
     )
     if budget is not None and total is not None and total > budget:
-        _print(f"the budget of {format_duration(budget)} ends before the plan does: about {budget / total:.0%} of it would run")
+        _print(
+            f"the budget of {format_duration(budget)} ends before the plan does: about {budget / total:.0%} of it would run"
+        )
     _print(f"run folder: {folder}")
 
 
@@ -77,7 +83,9 @@ def print_status(status: RunStatus) -> None:
 
 
 def print_findings(findings: Sequence[Finding]) -> None:
-    rows = [("ok" if not finding.remedy else "!!", finding.subject, finding.found, finding.remedy) for finding in findings]
+    rows = [
+        ("ok" if not finding.remedy else "!!", finding.subject, finding.found, finding.remedy) for finding in findings
+    ]
     _table("", ("", "subject", "found", "what to do"), rows)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console
@@ -27,7 +26,7 @@ class Progress(Protocol):
     """Told of every result; refresh() is called often and decides itself whether there is something to show."""
 
     def __enter__(self) -> Self: ...
-    def __exit__(self, kind: object, error: object, trace: object) -> None: ...
+    def __exit__(self, *error: object) -> None: ...
     def add(self, results: list[Result]) -> None: ...
     def refresh(self, running: int) -> None: ...
 
@@ -45,7 +44,7 @@ class Silent:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
+    def __exit__(self, *error: object) -> None:
         return None
 
     def add(self, results: list[Result]) -> None:
@@ -114,7 +113,7 @@ class LiveTable:
         self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(self, *error: object) -> None:
         self._state.running = 0
         self._live.stop()
 
@@ -127,10 +126,9 @@ class LiveTable:
     def _table(self) -> Table:
         state = self._state
         elapsed = format_duration(time.monotonic() - state.started)
-        table = Table(
-            title=f"{escape(state.study.name)}: {state.running} packs running, {elapsed} so far, about {state.time_left()} left",
-            title_justify="left",
-        )
+        times = f"{elapsed} so far, about {state.time_left()} left"
+        title = f"{escape(state.study.name)}: {state.running} packs running, {times}"
+        table = Table(title=title, title_justify="left")
         table.add_column("arm")
         for column in ("done", "left", "did not train", "failed"):
             table.add_column(column, justify="right")
@@ -152,7 +150,7 @@ class PlainLines:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: object, error: object, trace: object) -> None:
+    def __exit__(self, *error: object) -> None:
         self._print()
 
     def add(self, results: list[Result]) -> None:

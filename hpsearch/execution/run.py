@@ -22,9 +22,10 @@ from hpsearch.errors import HpsearchError, InputError
 from hpsearch.execution.progress import Progress, make_progress
 from hpsearch.execution.session import ray_session
 from hpsearch.planning import Planner
-from hpsearch.results import DONE, Result, RunFolder, belongs, read_results, read_study
-from hpsearch.study import Recorded, Study, load_study
+from hpsearch.results import DONE, Result, RunFolder, belongs, read_results
+from hpsearch.study import Recorded, Study, build_study, load_study, read_study
 from hpsearch.tasks.registry import source_hash
+from hpsearch.yamlfile import Document, parse_yaml
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,7 @@ def run(
     """Trains what the study plans and its folder does not hold yet.
 
     study: a path, the name of a shipped study, or a Study. out: the run folder; default runs/<study name>.
-    overrides: as --set takes them. budget: seconds after which no more packs are started. address: a running Ray cluster.
+    overrides: as --set takes them. budget: seconds after which no more packs are started. address: a Ray cluster.
     Raises InputError before anything runs, RunError, or Interrupted; results that had ended are kept in every case.
     """
     loaded, document = load_study(study, overrides) if not isinstance(study, Study) else _as_document(study)
@@ -81,7 +82,9 @@ def run_checked(
         warnings += _changed_source(folder, checked)
         set_aside = len(results) - len(known)
         if set_aside:
-            warnings.append(f"{set_aside} trials in {folder} are not part of the study as it stands now: kept, set aside")
+            warnings.append(
+                f"{set_aside} trials in {folder} are not part of the study as it stands now: kept, set aside"
+            )
         recorded = _recorded(checked)
         run_folder.write_study(checked.study.model_copy(update={"recorded": recorded}))
         for warning in warnings if not quiet else ():
@@ -159,10 +162,7 @@ def _interruptible() -> Iterator[None]:
             signal.signal(number, handler)
 
 
-def _as_document(study: Study) -> tuple[Study, Any]:
-    from hpsearch.study import build_study
-    from hpsearch.yamlfile import parse_yaml
-
+def _as_document(study: Study) -> tuple[Study, Document]:
     return build_study(parse_yaml(study.to_yaml(), f"study {study.name}"), (), [])
 
 

@@ -28,8 +28,8 @@ class Running:
     lost: int = 0  # how often its worker has died
 
 
-class PackSearcher(Searcher):  # type: ignore[misc]  # ray has no types
-    """A Searcher over the planner's ask and tell. record() is called with results, which must be on disk when it returns.
+class PackSearcher(Searcher):
+    """A Searcher over the planner's ask and tell. Results are on disk when record() returns, then the planner is told.
 
     deadline: time.monotonic() after which no more packs are given.
     """
@@ -54,7 +54,7 @@ class PackSearcher(Searcher):  # type: ignore[misc]  # ray has no types
     def running(self) -> list[Pack]:
         return [running.pack for running in self._running.values()]
 
-    def suggest(self, trial_id: str) -> dict[str, Any] | str | None:
+    def suggest(self, trial_id: str) -> Any:  # a dict, Searcher.FINISHED or None; Ray declares the dict only
         over = self._deadline is not None and time.monotonic() > self._deadline
         if self.failure is not None or over:
             return None if self._running else Searcher.FINISHED
@@ -139,7 +139,9 @@ class PackSearcher(Searcher):  # type: ignore[misc]  # ray has no types
         waited = datetime.fromisoformat(report["started"]).timestamp() - pack.planned
         return replace(
             self._failed(pack, report["seed"], ""),
-            **{key: outcome[key] for key in ("status", "epochs", "epochs_planned", "metrics", "cost", "curve", "error")},
+            **{
+                key: outcome[key] for key in ("status", "epochs", "epochs_planned", "metrics", "cost", "curve", "error")
+            },
             host=report["host"],
             device=report["device"],
             threads=report["threads"],

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 from hpsearch.errors import InputError, RunError
 
@@ -49,6 +50,7 @@ def ray_session(
     os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
     import ray
 
+    own: dict[str, Any] = {} if address else {"_node_ip_address": "127.0.0.1", "_temp_dir": _temp_dir()}
     try:
         context = ray.init(
             address=address or "local",
@@ -57,13 +59,14 @@ def ray_session(
             log_to_driver=False,
             logging_level=logging.ERROR,
             configure_logging=True,
-            **({} if address else {"_node_ip_address": "127.0.0.1", "_temp_dir": _temp_dir()}),
+            **own,
         )
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         where = f"to the cluster at {address}" if address else "on this machine"
         raise RunError(f"Ray could not be started {where}: {str(error).strip().splitlines()[0]}") from error
     try:
-        yield _capacity(ray.cluster_resources(), cpus, gpus, concurrent, getattr(context, "dashboard_url", None))
+        found = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        yield _capacity(found, cpus, gpus, concurrent, getattr(context, "dashboard_url", None))
     finally:
         ray.shutdown()
 

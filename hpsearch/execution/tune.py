@@ -56,7 +56,7 @@ def fit(
         raise RunError("Ray Tune ended before the plan did; run the same command again to go on")
 
 
-class _Refresh(tune.Callback):  # type: ignore[misc]  # ray has no types
+class _Refresh(tune.Callback):
     def __init__(self, searcher: PackSearcher, progress: Progress) -> None:
         self._searcher, self._progress = searcher, progress
 

@@ -26,7 +26,7 @@ class PackWorker(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Trains seeds until the pack is done or a second has passed, so that long trials are on disk at once."""
         started = time.monotonic()
-        reports = []
+        reports: list[dict[str, Any]] = []
         while self._left and (not reports or time.monotonic() - started < REPORT_SECONDS):
             reports.append(as_dict(run_trial(self._order, self._left.pop(0))))
         return {"done": not self._left, "reports": json.dumps(reports), "pack": 0}

@@ -6,14 +6,12 @@ Nothing here reads a value back to the host, so a step can run asynchronously on
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor
 
 TINY = 1e-12  # added to the norm, as in google-research/sam and the F-SAM authors' code
 
-Tensors = Sequence[Tensor]
+Tensors = list[Tensor]
 
 
 def direction(gradients: Tensors, ema: Tensors | None, sigma: float) -> list[Tensor]:
@@ -44,7 +42,8 @@ def global_norm(tensors: Tensors) -> Tensor:
     """The Euclidean norm over all the tensors together, as a 0-dimensional tensor."""
     norms = torch._foreach_norm(tensors)
     first = norms[0]
-    return torch.linalg.vector_norm(torch.stack([norm.to(first.device, first.dtype) for norm in norms]))
+    total: Tensor = torch.linalg.vector_norm(torch.stack([norm.to(first.device, first.dtype) for norm in norms]))
+    return total
 
 
 def perturb_(weights: Tensors, directions: Tensors, norm: Tensor, rho: float) -> None:

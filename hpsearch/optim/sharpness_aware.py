@@ -186,7 +186,7 @@ class SharpnessAware(torch.optim.Optimizer):
         for group in self.param_groups:
             if group["sigma"] == 0 or group["rho"] == 0:
                 continue
-            present = [(p, gradient_of[p]) for p in group["params"] if gradient_of[p] is not None]
+            present = [(p, g) for p in group["params"] if (g := gradient_of[p]) is not None]
             known = [(self.state[p]["ema"], g) for p, g in present if "ema" in self.state[p]]
             if known:
                 F.update_ema_([ema for ema, _ in known], [g for _, g in known], group["ema_decay"])

@@ -53,7 +53,7 @@ def flops_per_sample(task: Task, batch: Batch) -> float:
         with GlobalGenerators(0).swapped():  # on a network of its own: the trial's bits do not depend on the count
             model = task.model().to(batch[0].device)
             with FlopCounterMode(display=False) as counter:
-                task.measure(model, *batch)["loss"].backward()
+                task.measure(model, *batch)["loss"].backward()  # type: ignore[no-untyped-call]
         _FLOPS[key] = counter.get_total_flops() / len(batch[0])
     return _FLOPS[key]
 

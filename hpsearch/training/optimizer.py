@@ -34,8 +34,8 @@ def _base(settings: Settings, model: nn.Module) -> torch.optim.Optimizer:
             weight_decay=settings.weight_decay,
             foreach=True,
         )
-    kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.base]
-    return kind(
+    adam: type[torch.optim.Adam] = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.base]
+    return adam(
         model.parameters(),
         lr=settings.lr,
         betas=(settings.beta1, settings.beta2),

@@ -1,0 +1,91 @@
+"""table -> frozen results: what the report draws, computed from the rows of trials.jsonl and nothing live."""
+
+from dataclasses import dataclass
+from itertools import combinations
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+from hpsearch.analysis.arms import ArmFacts, describe_arms
+from hpsearch.analysis.best import Best, best_of_arms
+from hpsearch.analysis.columns import standard
+from hpsearch.analysis.configurations import summarize
+from hpsearch.analysis.failures import Failures, failures
+from hpsearch.analysis.objective import Objective, find_objectives, on_test
+from hpsearch.analysis.overview import Overview, describe_run
+from hpsearch.analysis.pareto import Front, fronts
+from hpsearch.analysis.sensitivity import Sensitivity, sensitivities
+from hpsearch.analysis.surface import Surface, surface
+
+if TYPE_CHECKING:
+    from hpsearch.study import Study
+
+__all__ = ["Analysis", "analyze"]
+
+
+@dataclass(frozen=True)
+class Analysis:
+    """Everything that a report shows.
+
+    trials: the table with all standard columns. objectives: the first one selects; empty if none was found.
+    guessed: objectives and axes come from the columns and the observed values, not from a study.
+    configurations: the rows of `summarize` for the first objective.
+    """
+
+    trials: pd.DataFrame
+    objectives: tuple[Objective, ...]
+    test: Objective | None
+    guessed: bool
+    arms: tuple[ArmFacts, ...]
+    overview: Overview
+    configurations: pd.DataFrame
+    best: tuple[Best, ...]
+    fronts: tuple[Front, ...]
+    sensitivities: tuple[Sensitivity, ...]
+    surfaces: tuple[Surface, ...]
+    failures: tuple[Failures, ...]
+
+    @property
+    def objective(self) -> Objective | None:
+        return self.objectives[0] if self.objectives else None
+
+    @property
+    def measured(self) -> bool:
+        """Whether any configuration has a mean of the objective."""
+        return bool((self.configurations["n"] > 0).any())
+
+
+def analyze(table: pd.DataFrame, study: "Study | None" = None, objectives: dict[str, str] | None = None) -> Analysis:
+    """All statistics of a table. `objectives` (name -> maximize or minimize) overrules the study's."""
+    trials = standard(table)
+    goals, objectives_guessed = find_objectives(trials, study, objectives)
+    arms = describe_arms(trials, study)
+    names = [arm.name for arm in arms]
+    metric = goals[0].column if goals else "val_accuracy"
+    configurations = summarize(trials, metric)
+    test = on_test(trials, goals[0]) if goals else None
+    return Analysis(
+        trials=trials,
+        objectives=goals,
+        test=test,
+        guessed=objectives_guessed or study is None,
+        arms=arms,
+        overview=describe_run(trials, names),
+        configurations=configurations,
+        best=best_of_arms(trials, configurations, names, goals[0], test) if goals else (),
+        fronts=fronts(configurations, goals) if goals else (),
+        sensitivities=sensitivities(configurations, arms),
+        surfaces=_surfaces(configurations, arms),
+        failures=failures(configurations, arms),
+    )
+
+
+def _surfaces(configurations: pd.DataFrame, arms: tuple[ArmFacts, ...]) -> tuple[Surface, ...]:
+    """A map per arm and pair of searched hyperparameters that has at least one measured cell."""
+    made = [
+        surface(configurations, arm.name, x, y)
+        for arm in arms
+        for x, y in combinations(arm.cells.values(), 2)
+        if {f"params.{x.axis.name}", f"params.{y.axis.name}"} <= set(configurations.columns)
+    ]
+    return tuple(s for s in made if len(s.cells))

@@ -1,0 +1,84 @@
+"""A pair of hyperparameters -> one row per cell of its map."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from hpsearch.analysis.cells import Cells
+
+
+@dataclass(frozen=True)
+class Surface:
+    """The map of one arm over two hyperparameters.
+
+    `cells` has one row per cell with at least one measured configuration: ix, iy (cell indices); mean (over
+    configurations of their means over seeds), lowest and highest (of those means); n_configurations,
+    n_trials; sd (over seeds, pooled within configurations; NaN with one seed each); n_not_trained, n_ended,
+    share_not_trained; configurations (a tuple of configuration ids).
+    """
+
+    arm: str
+    x: Cells
+    y: Cells
+    cells: pd.DataFrame
+
+
+def surface(configurations: pd.DataFrame, arm: str, x: Cells, y: Cells) -> Surface:
+    """The means of one arm's configurations in the cells of x times y. Null parameters are left out."""
+    rows = configurations[(configurations["arm"] == arm) & (configurations["n"] > 0)]
+    placed = rows.assign(ix=x.assign(rows[f"params.{x.axis.name}"]), iy=y.assign(rows[f"params.{y.axis.name}"]))
+    placed = placed[(placed["ix"] >= 0) & (placed["iy"] >= 0)]
+    return Surface(arm, x, y, cell_means(placed, ["ix", "iy"]))
+
+
+@dataclass(frozen=True)
+class ColourRange:
+    """The means between which maps are coloured; `clipped`: some cells lie beyond the bad end."""
+
+    low: float
+    high: float
+    clipped: bool
+
+
+def colour_range(surfaces: Sequence[Surface], maximize: bool) -> ColourRange:
+    """One range for all maps, from the cells in which every seed trained.
+
+    Cells at chance level would else take up nearly all of the scale. A tenth of the trained cells at the bad
+    end may be clipped too: a few learning rates that are far too small must not hide the rest.
+    """
+    cells = pd.concat([s.cells for s in surfaces], ignore_index=True)
+    trained = cells.loc[cells["n_not_trained"] == 0, "mean"]
+    means = trained if len(trained) else cells["mean"]
+    low, high = float(means.min()), float(means.max())
+    if len(means) >= 10:
+        cut = float(means.quantile(0.1 if maximize else 0.9))
+        low, high = (cut, high) if maximize else (low, cut)
+    beyond = cells["mean"] < low if maximize else cells["mean"] > high
+    return ColourRange(low, high, bool(beyond.any()))
+
+
+def cell_means(placed: pd.DataFrame, by: list[str]) -> pd.DataFrame:
+    """One row per group of configurations; see Surface for the columns."""
+    df = (placed["n"] - 1).clip(lower=0)
+    work = placed.assign(
+        df=df,
+        squares=(placed["sd"] ** 2 * df).fillna(0.0),
+        n_ended=placed["n_trained"] + placed["n_not_trained"],
+    )
+    means = work.groupby(by, sort=True).agg(
+        mean=("mean", "mean"),
+        lowest=("mean", "min"),
+        highest=("mean", "max"),
+        n_configurations=("mean", "count"),
+        n_trials=("n", "sum"),
+        n_not_trained=("n_not_trained", "sum"),
+        n_ended=("n_ended", "sum"),
+        squares=("squares", "sum"),
+        df=("df", "sum"),
+        configurations=("configuration_id", tuple),
+    )
+    means["sd"] = np.sqrt(means["squares"] / means["df"].where(means["df"] > 0))
+    means["share_not_trained"] = means["n_not_trained"] / means["n_ended"].where(means["n_ended"] > 0)
+    return means.drop(columns=["squares", "df"]).reset_index()

@@ -1,0 +1,180 @@
+"""What all figures share: typeface, colours of the arms, axes, escaping of names."""
+
+import html
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+import plotly.graph_objects as go
+
+from hpsearch.analysis.axis import Axis
+from hpsearch.figures import format as fmt
+
+FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
+INK, FAINT, GRID, EMPTY = "#1c2430", "#5d6673", "#e8ebef", "#eef0f3"
+
+# Okabe and Ito (2008), without the yellow and the black: told apart by readers with any colour vision.
+PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#6B5B95", "#7A7A7A")
+SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon", "star", "hexagon")
+DASHES = ("solid", "dash", "dot", "dashdot")
+
+# Cividis (Nunez et al. 2018): even steps of lightness for readers with any colour vision.
+SEQUENTIAL = (
+    *("#00224e", "#123570", "#3b496c", "#575d6d", "#707173"),
+    *("#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"),
+)
+
+LONGEST_NAME = 40  # characters of an arm, parameter or value that a picture shows
+
+
+@dataclass(frozen=True)
+class Look:
+    """How one arm is drawn, the same in every figure."""
+
+    colour: str
+    symbol: str
+    dash: str
+
+
+def arm_looks(arms: Sequence[str]) -> dict[str, Look]:
+    """Colours by the arms' order; from the ninth arm on they repeat with another dash."""
+    return {
+        arm: Look(PALETTE[i % len(PALETTE)], SYMBOLS[i % len(SYMBOLS)], DASHES[i // len(PALETTE) % len(DASHES)])
+        for i, arm in enumerate(arms)
+    }
+
+
+def legend_entry(arm: str, look: Look) -> go.Scatter:
+    """An arm's entry in the legend, without data: its first mark may be a cross."""
+    return go.Scatter(
+        x=[None],
+        y=[None],
+        mode="markers",
+        marker={"color": look.colour, "symbol": look.symbol, "size": 8},
+        name=safe(arm),
+        legendgroup=arm_group(arm),
+    )
+
+
+def arm_group(arm: str) -> str:
+    """The legend group of an arm; the prefix keeps it apart from the figures' own groups."""
+    return f"arm:{arm}"
+
+
+def faded(colour: str, opacity: float) -> str:
+    """#rrggbb with an opacity in [0, 1]."""
+    red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
+    return f"rgba({red},{green},{blue},{opacity:g})"
+
+
+def error_bars(mean: pd.Series, half: pd.Series, share: bool, colour: str) -> dict[str, object]:
+    """Bars of mean +- half, in drawn units; those of a share end at 0 and 100 %."""
+    up = down = (half.fillna(0.0) * scale(share)).to_numpy(float)
+    if share:
+        y = (mean * scale(share)).to_numpy(float)
+        up, down = np.minimum(up, 100 - y), np.minimum(down, y)
+    return {
+        "array": up.tolist(),
+        "arrayminus": down.tolist(),
+        "symmetric": False,
+        "color": faded(colour, 0.35),
+        "thickness": 1.2,
+        "width": 0,
+    }
+
+
+def safe(text: object) -> str:
+    """A name for a plotly label: plotly reads a subset of HTML there, so it must be escaped, and one line."""
+    line = " ".join(str(text).split())
+    if len(line) > LONGEST_NAME:
+        line = line[: LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    return html.escape(line, quote=False)
+
+
+def figure(height: int, **layout: object) -> go.Figure:
+    """An empty figure in the report's style; `height` in pixels, the width is the page's."""
+    fig = go.Figure()
+    fig.update_layout(
+        template=go.layout.Template(),
+        height=height,
+        font={"family": FONT, "size": 13, "color": INK},
+        paper_bgcolor="white",
+        plot_bgcolor="white",
+        margin={"l": 58, "r": 16, "t": 16, "b": 48},
+        hovermode="closest",
+        hoverlabel={
+            "bgcolor": "white",
+            "bordercolor": FAINT,
+            "align": "left",
+            "font": {"family": FONT, "size": 12},
+        },
+        legend={"orientation": "h", "x": 0, "xanchor": "left", "y": 1.02, "yanchor": "bottom"},
+        **layout,
+    )
+    return fig
+
+
+def axis_style(title: str, **more: object) -> dict[str, object]:
+    return {
+        "title": {"text": title, "standoff": 8},
+        "gridcolor": GRID,
+        "linecolor": FAINT,
+        "tickcolor": FAINT,
+        "ticks": "outside",
+        "ticklen": 4,
+        "zeroline": False,
+        "automargin": True,
+        **more,
+    }
+
+
+def parameter_axis(axis: Axis) -> dict[str, object]:
+    """The x axis of a hyperparameter: choices by name, a log axis with plain numbers."""
+    title = safe(axis.name)
+    if axis.kind == "choice":
+        labels = [safe(fmt.parameter(c)) for c in axis.choices]
+        ticks = {"tickmode": "array", "tickvals": list(range(len(labels))), "ticktext": labels}
+        return axis_style(title, range=[-0.6, len(labels) - 0.4], showgrid=False, **ticks)
+    low, high = axis.low or 0.0, axis.high or 0.0
+    if axis.kind == "log":
+        pad = 0.04 * math.log10(high / low) or 0.1
+        ends = [math.log10(low) - pad, math.log10(high) + pad]
+        return axis_style(f"{title} (log scale)", type="log", range=ends, **log_ticks(low, high))
+    pad = 0.04 * (high - low) or 0.5
+    return axis_style(title, range=[low - pad, high + pad])
+
+
+def log_ticks(low: float, high: float, label: Callable[[float], str] = fmt.number) -> dict[str, object]:
+    """Ticks at 1, 2, 5 of each decade, or at the decades alone where those would be too many."""
+    decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
+    steps = (1, 2, 5) if math.log10(high / low) <= 3 else (1,)
+    found = [s * 10.0**d for d in decades for s in steps]
+    shown = [v for v in found if low / 1.12 <= v <= high * 1.12]
+    return {"tickmode": "array", "tickvals": shown, "ticktext": [label(v) for v in shown]}
+
+
+def scale(share: bool) -> float:
+    """From the metric's own unit to the drawn one: percent for shares."""
+    return 100.0 if share else 1.0
+
+
+def buttons(entries: list[dict[str, object]], y: float) -> list[dict[str, object]]:
+    """A row of switches under the figure, at `y` in units of its plot height."""
+    return [
+        {
+            "type": "buttons",
+            "direction": "right",
+            "showactive": True,
+            "x": 0,
+            "xanchor": "left",
+            "y": y,
+            "yanchor": "top",
+            "pad": {"t": 0, "r": 0},
+            "bgcolor": "white",
+            "bordercolor": "#c3c9d1",
+            "font": {"size": 12},
+            "buttons": entries,
+        }
+    ]
