@@ -129,7 +129,7 @@ def _mistake(model: type[BaseModel], detail: ErrorDetails, prefix: KeyPath) -> M
 def _keys(model: object) -> list[str]:
     if not (isinstance(model, type) and issubclass(model, BaseModel)):
         return []
-    return [field.alias or name for name, field in model.model_fields.items() if not field.exclude]
+    return [field.alias or name for name, field in model.model_fields.items()]
 
 
 def _type_at(model: object, path: KeyPath) -> object:

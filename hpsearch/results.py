@@ -77,8 +77,8 @@ class RunFolder:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._lock = (path / "lock").open("a+")
             self._file = (path / "trials.jsonl").open("ab+")
+            self._lock = (path / "lock").open("a+")
         except OSError as error:
             raise InputError(f"{path}: cannot be used as a run folder: {error.strerror}") from None
         try:
@@ -86,6 +86,7 @@ class RunFolder:
         except OSError:
             self._lock.seek(0)
             holder = self._lock.read().strip() or "another process"
+            self.close()
             raise InputError(
                 f"{path}: {holder} is running in this folder; wait for it, or give another --out"
             ) from None
@@ -100,8 +101,11 @@ class RunFolder:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        self.close()
+
+    def close(self) -> None:
         self._file.close()
-        self._lock.close()
+        self._lock.close()  # the lock goes with it
 
     def append(self, results: Iterable[Result]) -> None:
         """Writes the results and returns when they are on disk. Raises RunError when the disk refuses."""

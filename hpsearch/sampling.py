@@ -167,8 +167,7 @@ def _distribution(parameter: Parameter) -> BaseDistribution:
 
 def _suggest(trial: optuna.Trial, name: str, parameter: Parameter) -> Value:
     if parameter.choices is not None:
-        chosen: Value = trial.suggest_categorical(name, parameter.choices)
-        return chosen
+        return trial.suggest_categorical(name, parameter.choices)  # type: ignore[return-value]  # null is no choice
     assert parameter.low is not None and parameter.high is not None
     if parameter.integer:
         step = 1 if parameter.step is None else int(parameter.step)

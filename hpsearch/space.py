@@ -79,8 +79,10 @@ class Parameter(Model):
         if self.step is not None:
             if self.log:
                 raise rule("step stands beside log: true", "one of the two", "step")
-            if not 0 < self.step <= self.high - self.low:
-                raise rule(f"got {self.step:g}", f"a number > 0 and <= high - low = {self.high - self.low:g}", "step")
+            steps = (self.high - self.low) / self.step if self.step > 0 else 0.0
+            if round(steps) < 1 or not math.isclose(steps, round(steps), rel_tol=1e-6):  # else high is never drawn
+                allowed = f"a number > 0 that divides high - low = {self.high - self.low:g}"
+                raise rule(f"got {self.step:g}", allowed, "step")
             if self.integer and self.step != int(self.step):
                 raise rule(f"int: true, but got {self.step:g}", "a whole number", "step")
 
@@ -125,7 +127,7 @@ class Parameter(Model):
         if steps > MAX_LEVELS:
             raise ValueError(f"a grid of {steps + 1:.3g} values from {self.low:g} to {self.high:g} is too fine")
         # 0.1 + 2 * 0.1 is above 0.3: the last value is cut to the range, as Optuna cuts it.
-        values = [min(self.low + index * step, self.high) for index in range(int(steps + 1e-9) + 1)]
+        values = [min(self.low + index * step, self.high) for index in range(round(steps) + 1)]
         return tuple(int(value) for value in values) if self.integer else tuple(values)
 
 

@@ -99,7 +99,8 @@ class Arm(Model):
             own = {**space.parameters, **own}
         if not own and not fixed:
             raise rule("the arm is empty", "a space, parameters or fixed values")
-        return {**data, "fixed": fixed, "parameters": {key: value for key, value in own.items() if key not in fixed}}
+        searched = {key: value for key, value in own.items() if key not in fixed}
+        return {**data, "space": None, "fixed": fixed, "parameters": searched}
 
 
 class Confirm(Model):

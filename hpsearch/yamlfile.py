@@ -166,6 +166,8 @@ def _load(text: str, document: Document) -> Any:
         raise InputError(f"{document.label}: not valid YAML: {one_line(error)}") from None
     except RecursionError:
         raise InputError(f"{document.label}: nested deeper than {MAX_DEPTH} levels") from None
+    except OverflowError:
+        raise InputError(f"{document.label}: holds more than {MAX_NODES:,} values") from None
 
 
 _TAGS = {f"tag:yaml.org,2002:{name}" for name in ("str", "int", "float", "bool", "null", "map", "seq", "merge")}
@@ -176,6 +178,22 @@ class _Loader(yaml.SafeLoader):
 
     YAML 1.1 reads 5e-4 and 1e3 as text, 010 as 8, 1:30 as 90, and 2024-01-01 as a date.
     """
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self._nodes = self._depth = 0
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        """Counts before the whole text is read: a megabyte of brackets takes a quarter of a minute."""
+        self._nodes += 1
+        self._depth += 1
+        if self._nodes > 2 * MAX_NODES:  # keys count here, and not in _walk
+            raise OverflowError
+        if self._depth > MAX_DEPTH + 2:
+            raise RecursionError
+        node = super().compose_node(parent, index)
+        self._depth -= 1
+        return node
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         self.flatten_mapping(node)
@@ -205,9 +223,15 @@ _Loader.add_implicit_resolver(
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes a text that either _Loader or another YAML 1.1 reader would take for a number."""
+    """Quotes a text that either _Loader or another YAML 1.1 reader would take for a number, and rare line ends."""
+
+    def represent_text(self, text: str) -> yaml.Node:
+        # In another style PyYAML writes these as they are, and reads a space.
+        style = '"' if re.search("[\x85\u2028\u2029]", text) else None
+        return self.represent_scalar("tag:yaml.org,2002:str", text, style)
 
 
+_Dumper.add_representer(str, _Dumper.represent_text)
 _Dumper.yaml_implicit_resolvers = {
     first: [
         *yaml.SafeDumper.yaml_implicit_resolvers.get(first, []),

@@ -136,8 +136,8 @@ def _train(
     planner.put_back(first)
     resources = checked.study.resources
     with (
-        _interruptible(),
         ray_session(resources.cpus, resources.gpus, resources.concurrent, address, dashboard) as capacity,
+        _interruptible(),  # after Ray, which sets handlers of its own when it starts
     ):
         from hpsearch.execution.tune import fit
 

@@ -19,10 +19,13 @@ def running_norms(model: nn.Module | None) -> list[_NormBase]:
 @contextmanager
 def frozen_statistics(norms: list[_NormBase]) -> Iterator[None]:
     """Within, these modules normalise with the batch as always but update no running statistic."""
+    kept = [(module, module.running_mean, module.running_var) for module in norms]
     try:
         for module in norms:
             module.track_running_stats = False
+            module.running_mean = module.running_var = None  # InstanceNorm updates those it has, whatever the switch
         yield
     finally:
-        for module in norms:
+        for module, mean, variance in kept:
             module.track_running_stats = True
+            module.running_mean, module.running_var = mean, variance

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -35,7 +36,7 @@ def split(batch: tuple[Any, ...], num_shards: int) -> list[tuple[tuple[Any, ...]
 def _tensors(part: Any) -> list[torch.Tensor]:
     if isinstance(part, torch.Tensor):
         return [part]
-    if isinstance(part, dict):
+    if isinstance(part, Mapping):
         return [tensor for value in part.values() for tensor in _tensors(value)]
     if isinstance(part, (tuple, list)):
         return [tensor for value in part for tensor in _tensors(value)]
@@ -45,8 +46,9 @@ def _tensors(part: Any) -> list[torch.Tensor]:
 def _take(part: Any, where: slice) -> Any:
     if isinstance(part, torch.Tensor):
         return part[where] if part.dim() > 0 else part
-    if isinstance(part, dict):
+    if isinstance(part, Mapping):
         return {key: _take(value, where) for key, value in part.items()}
     if isinstance(part, (tuple, list)):
-        return type(part)(_take(value, where) for value in part)
+        values = [_take(value, where) for value in part]
+        return type(part)(*values) if hasattr(part, "_fields") else type(part)(values)  # _fields: a namedtuple
     return part

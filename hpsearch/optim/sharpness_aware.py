@@ -71,9 +71,10 @@ class SharpnessAware(torch.optim.Optimizer):
         interval: int = 1,
     ) -> None:
         if isinstance(base, (torch.optim.LBFGS, torch.optim.SparseAdam, SharpnessAware)):
-            raise TypeError(f"base must be an optimizer of dense gradients without a closure, but got {type(base).__name__}")
+            kind = type(base).__name__
+            raise TypeError(f"base must be an optimizer of dense gradients without a closure, but got {kind}")
         for name, value in (("num_shards", num_shards), ("interval", interval)):
-            if isinstance(value, bool) or int(value) != value or value < 1:
+            if isinstance(value, bool) or not (value >= 1 and math.isfinite(value) and int(value) == value):
                 raise ValueError(f"{name} must be a whole number >= 1, but got {value!r}")
         self.base = base
         self.model = model
@@ -84,11 +85,14 @@ class SharpnessAware(torch.optim.Optimizer):
         self._saved: list[Tensor] = []  # the weights before a perturbation; the memory is kept between steps
         self._norm: Tensor | None = None  # of the present perturbation; None when no parameter moves
         super().__init__(base.param_groups, {"rho": rho, "sigma": sigma, "ema_decay": ema_decay})
-        # One list for both, so that a scheduler or a new group reaches both.
+        # One list and one set of defaults for both, so that a scheduler or a new group reaches both.
         self.param_groups = base.param_groups
-        self.defaults = {**base.defaults, **self.defaults}
-        for group in self.param_groups:
-            _check_group(group)
+        base.defaults.update(self.defaults)
+        self.defaults = base.defaults
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        _check_group({**self.defaults, **param_group})
+        super().add_param_group(param_group)
 
     def step(self, closure: Closure, *batch: Any, weights: Any = None) -> Tensor:  # type: ignore[override]
         """One optimizer step; returns the weighted clean loss, detached.
@@ -97,10 +101,10 @@ class SharpnessAware(torch.optim.Optimizer):
         once per shard and pass; gradients are zeroed here. With one shard, closure() without a batch works too.
         weights: one number a shard (token counts, say); shards weigh by their number of samples unless given.
 
-        For shard j with clean gradient g_j: d_j = g_j - sigma * m, eps_j = rho * T^2 d_j / (||T d_j|| + 1e-12), one norm
-        over all parameters of groups with rho != 0. The base optimizer then sees the weighted mean of the gradients at
-        w + eps_j, at w. m, the EMA, is updated once a step with the weighted mean of the clean g_j; the first step
-        sets it.
+        For shard j with clean gradient g_j: d_j = g_j - sigma * m, eps_j = rho * T^2 d_j / (||T d_j|| + 1e-12), one
+        norm over all parameters of groups with rho != 0. The base optimizer then sees the weighted mean of the
+        gradients at w + eps_j, at w. m, the EMA, is updated once a step with the weighted mean of the clean g_j; a
+        parameter's first gradient sets it. When the closure raises, weights, EMA and step count are as before.
         """
         perturbed = self.steps % self.interval == 0 and any(group["rho"] != 0 for group in self.param_groups)
         shards = split(batch, self.num_shards if perturbed else 1)
@@ -113,8 +117,8 @@ class SharpnessAware(torch.optim.Optimizer):
                 self._update_ema(parameters, clean)
             elif len(shards) == 1:
                 eps = self._perturbation(parameters, clean)
-                self._update_ema(parameters, clean)
                 self._perturbed_pass(closure, shards[0][0], parameters, eps, norms)
+                self._update_ema(parameters, clean)
             else:
                 mean, clean_mean = _Mean(), _Mean()  # of the gradients at w + eps_j, and at w for the EMA
                 loss = loss * shares[0]
@@ -148,8 +152,8 @@ class SharpnessAware(torch.optim.Optimizer):
             if not weights:
                 continue
             ema = None
-            if group["sigma"] != 0 and all("ema" in self.state[p] for p in weights):
-                ema = [self.state[p]["ema"] for p in weights]
+            if group["sigma"] != 0 and any("ema" in self.state[p] for p in weights):
+                ema = [self.state[p]["ema"] if "ema" in self.state[p] else torch.zeros_like(p) for p in weights]
             scaled, steps = F.metric(weights, F.direction(present, ema, group["sigma"]), self.adaptive)
             normed += scaled
             moved.append(Moved(weights, steps, -group["rho"] if group.get("maximize") else group["rho"]))
@@ -157,13 +161,18 @@ class SharpnessAware(torch.optim.Optimizer):
         return moved
 
     def _perturbed_pass(
-        self, closure: Closure, part: tuple[Any, ...], parameters: list[Tensor], moved: list[Moved], norms: list[_NormBase]
+        self,
+        closure: Closure,
+        part: tuple[Any, ...],
+        parameters: list[Tensor],
+        moved: list[Moved],
+        norms: list[_NormBase],
     ) -> Gradients:
         """The gradients at w + eps, also left in .grad; the weights are as before, also when the closure raises."""
         if self._norm is None:
             return [p.grad for p in parameters]
         weights = [p for group in moved for p in group.weights]
-        if len(self._saved) != len(weights) or any(a.shape != b.shape for a, b in zip(self._saved, weights, strict=True)):
+        if list(map(_layout, self._saved)) != list(map(_layout, weights)):
             self._saved = [torch.empty_like(p) for p in weights]
         torch._foreach_copy_(self._saved, weights)
         try:
@@ -231,14 +240,18 @@ def _pass(closure: Closure, part: tuple[Any, ...], parameters: list[Tensor]) -> 
     return loss.detach(), [p.grad for p in parameters]
 
 
+def _layout(tensor: Tensor) -> tuple[Any, ...]:
+    return tensor.shape, tensor.dtype, tensor.device
+
+
 def _shares(sizes: list[int], weights: Any) -> list[float]:
     """What each shard counts for; sums to 1."""
     given = sizes if weights is None else [float(weight) for weight in weights]
     if len(given) != len(sizes):
         raise ValueError(f"weights must hold one number a shard, {len(sizes)}, but got {len(given)}")
     total = math.fsum(given)
-    if not all(weight >= 0 for weight in given) or not total > 0:
-        raise ValueError(f"weights must be >= 0 with a positive sum, but got {given}")
+    if not all(weight >= 0 for weight in given) or not 0 < total < math.inf:
+        raise ValueError(f"weights must be finite and >= 0 with a positive sum, but got {given}")
     return [weight / total for weight in given]
 
 

@@ -73,7 +73,7 @@ def as_dict(report: TrialReport) -> dict[str, Any]:
 def _run(order: PackOrder, seed: int) -> Outcome:
     found = _resolve(order.task, order.folder)
     if not is_task_class(found):
-        return run_function(found, order.params, seed, order.objectives, order.device)  # type: ignore[arg-type]
+        return run_function(found, order.params, seed, order.objectives, order.device)
     task = _task(order.task, order.folder, tuple(sorted(order.options.items())))
     return train(task, Settings.merge(order.params), seed, order.device)
 

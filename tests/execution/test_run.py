@@ -1,0 +1,129 @@
+"""Whole runs through Ray: what a run leaves behind, and what a second one adds."""
+
+import json
+
+import pandas as pd
+
+from hpsearch.results import load, read_results
+
+DIGITS = """
+name: small
+task: {name: digits, model: mlp, label_noise: 0.2, epochs: 2, batch_size: 128}
+optimizer: {momentum: 0.9, lr: 0.1}
+arms:
+  sam: {parameters: {rho: {low: 0.02, high: 2.0, log: true}}}
+  msam:
+    parameters: {num_shards: {choices: [2, 4]}, rho: {low: 0.05, high: 0.5, grid: [0.05, 0.5]}}
+    sampling: [{sampler: grid}]
+  fsam:
+    parameters: {rho: {low: 0.02, high: 2.0, log: true}, ema_decay: {low: 0.5, high: 0.99}}
+    fixed: {sigma: 1.0}
+    sampling: [{sampler: random, configurations: 4}, {sampler: tpe, configurations: 2}]
+sampling: [{sampler: qmc, configurations: 4}]
+seeds: 2
+confirm: {top: 1, seeds: 2}
+objectives: {val_accuracy: maximize, flops: minimize}
+resources: {concurrent: CONCURRENT}
+"""
+
+UNSURE = ["cost.seconds", "cost.peak_memory_bytes", "started", "seconds_waiting", "concurrent", "attempt"]
+
+
+def same_table(one: pd.DataFrame, other: pd.DataFrame) -> None:
+    """Equal but for times and memory; bit for bit in everything that was trained."""
+    one, other = (t.drop(columns=UNSURE).sort_values("trial_id", ignore_index=True) for t in (one, other))
+    pd.testing.assert_frame_equal(one, other[one.columns], check_exact=True)
+
+
+def test_a_study_runs_once_and_is_extended(place):
+    place.study(DIGITS.replace("CONCURRENT", "auto"))
+    out, error = place.run("run", "study.yaml")
+    assert "44 trials trained" not in out and "34 trials trained" in out, out
+    assert "34/34 trials done" in error  # not a terminal: plain lines
+    folder = place.folder / "runs" / "small"
+    table = load(folder)
+    assert len(table) == 34
+    assert set(table["status"]) <= {"complete", "diverged", "collapsed"}
+    assert table.groupby("arm").size().to_dict() == {"sam": 10, "msam": 10, "fsam": 14}
+    assert table["sampling.confirm"].sum() == 6
+    assert set(table.loc[table["sampling.confirm"], "seed"]) == {10000, 10001}
+    assert set(table.loc[table["arm"] == "fsam", "sampling.sampler"]) == {"random", "tpe"}
+    assert (table["threads"] == 1).all() and (table["device"] == "cpu").all()
+
+    # Again: nothing is missing, nothing is trained, Ray does not even start.
+    out, _ = place.run("run", "study.yaml", "--quiet")
+    assert out == ""
+    assert len((folder / "trials.jsonl").read_text().splitlines()) == 34
+
+    # One more seed, one arm's grid finer: only what is new. Confirmation follows the best, which may have changed.
+    before = {row["trial_id"] for _, row in table.iterrows()}
+    place.run("run", "study.yaml", "--seeds", "3", "--set", "arms.msam.parameters.rho.grid=[0.05, 0.2, 0.5]")
+    lines = [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
+    new = [line for line in lines[34:] if not line["sampling"]["confirm"]]
+    assert not before & {line["trial_id"] for line in lines[34:]}
+    assert len(new) == 4 + 6 + (4 * 1 + 2 * 3)
+    assert {line["seed"] for line in new if line["arm"] != "msam"} == {2}
+
+    # The report is made from the folder alone.
+    out, _ = place.run("report", str(folder))
+    html = (folder / "report.html").read_text()
+    assert "small" in html and len(html) < 8_000_000
+
+
+def test_a_killed_run_ends_with_the_table_of_an_uninterrupted_one(place):
+    text = DIGITS.replace("{sampler: random, configurations: 4}, {sampler: tpe, configurations: 2}", "{sampler: random, configurations: 6}")
+    place.study(text.replace("CONCURRENT", "1"))
+    process = place.start("run", "study.yaml", "--out", "killed", "--no-dashboard")
+    lines = place.folder / "killed" / "trials.jsonl"
+    while process.poll() is None and not (lines.exists() and lines.read_bytes().count(b"\n") >= 7):
+        pass
+    assert process.poll() is None, process.communicate()
+    process.kill()
+    process.communicate()
+    done_before = {result.trial_id for result in read_results(place.folder / "killed")[0]}
+    assert 7 <= len(done_before) < 34
+    with lines.open("ab") as file:
+        file.write(b'{"trial_id": "torn')  # what a crash in the middle of a write leaves
+
+    # Another number of packs at once: the bits of a trial do not depend on what runs beside it.
+    place.study(text.replace("CONCURRENT", "2"))
+    _, error = place.run("run", "study.yaml", "--out", "killed", "--no-dashboard")
+    assert "not a whole result" in error
+    written = [json.loads(line)["trial_id"] for line in lines.read_bytes().splitlines() if not line.endswith(b"torn")]
+    assert len(written) == len(set(written)) == 34  # none trained twice, none missing
+
+    place.run("run", "study.yaml", "--out", "whole", "--no-dashboard")
+    same_table(load(place.folder / "killed"), load(place.folder / "whole"))
+
+
+BAD = """
+name: bad
+task: {name: "mine:bad"}
+arms:
+  good: {fixed: {kind: fine}}
+  raising: {fixed: {kind: raises}}
+  dying: {fixed: {kind: dies}}
+  diverging: {fixed: {kind: diverges}}
+sampling: [{sampler: random, configurations: 1}]
+seeds: 2
+objectives: {val_accuracy: maximize}
+"""
+
+
+def test_bad_trials_never_stop_a_study(place):
+    place.study(BAD)
+    out, _ = place.run("run", "study.yaml", "--no-dashboard", code=1)
+    assert "4 failed" in out
+    table = load(place.folder / "runs" / "bad").set_index("arm")
+    assert table["status"].groupby(level=0).unique().str[0].to_dict() == {
+        "good": "complete",
+        "raising": "failed",
+        "dying": "failed",
+        "diverging": "diverged",
+    }
+    assert "no such luck" in table.loc["raising", "error"].iloc[0]
+    assert "mine.py" in table.loc["raising", "error"].iloc[0]
+    assert "died 3 times" in table.loc["dying", "error"].iloc[0]
+    out, _ = place.run("status", "runs/bad")
+    assert "no such luck" in out
+    place.run("report", "runs/bad")

@@ -1,0 +1,147 @@
+"""trials.jsonl: what a line holds, what a crash or a full disk leaves, which rows belong to a study."""
+
+import errno
+import json
+
+import pytest
+
+from hpsearch.errors import InputError, RunError
+from hpsearch.identity import Identity
+from hpsearch.results import Result, RunFolder, is_running, load, read_results, to_table
+from hpsearch.study import Recorded, parse_study
+
+STUDY = """
+name: s
+task: {name: digits, epochs: 2}
+optimizer: {momentum: 0.9}
+arms:
+  sam: {parameters: {rho: {low: 0.1, high: 1.0}}, fixed: {lr: 0.1}}
+sampling: [{sampler: random, configurations: 2}]
+seeds: 2
+objectives: {val_accuracy: maximize}
+"""
+TASK = {"name": "digits", "semantics": 1, "options": {}}
+
+
+def study(text=STUDY):
+    recorded = Recorded(versions={"hpsearch": "0"}, task={**TASK, "function": False})
+    return parse_study(text).model_copy(update={"recorded": recorded})
+
+
+def result(rho, seed=0, status="complete", text=STUDY, **more):
+    identity = Identity(study(text), TASK, False)
+    params = {"rho": rho}
+    return Result(
+        trial_id=identity.trial_id("sam", params, seed),
+        configuration_id=identity.configuration_id("sam", params),
+        arm="sam",
+        params=params,
+        fixed={"lr": 0.1},
+        seed=seed,
+        sampling={"phase": 0, "index": 0, "sampler": "random", "generation": None, "confirm": False},
+        status=status,
+        **{"metrics": {"val_accuracy": 0.5}, **more},
+    )
+
+
+def test_a_line_has_every_key_of_the_contract():
+    line = json.loads(result(0.5).to_line())
+    assert list(line) == (
+        "trial_id configuration_id arm params fixed seed sampling status epochs epochs_planned metrics cost curve error "
+        "attempt host device threads concurrent versions started seconds_waiting"
+    ).split()
+    assert list(line["sampling"]) == ["phase", "index", "sampler", "generation", "confirm"]
+    assert line["error"] is None and line["started"] is None
+
+
+def test_results_survive_reading_and_writing(tmp_path):
+    written = [result(0.1), result(0.123456789012345678, seed=1, status="failed", error="x\ny")]
+    with RunFolder(tmp_path) as folder:
+        folder.append(written)
+    read, warnings = read_results(tmp_path)
+    assert read == written and warnings == []
+
+
+def test_the_last_line_of_an_id_wins(tmp_path):
+    with RunFolder(tmp_path) as folder:
+        folder.append([result(0.1, status="failed"), result(0.2)])
+        folder.append([result(0.1, status="complete", attempt=2)])
+    read, _ = read_results(tmp_path)
+    assert [(r.params["rho"], r.status, r.attempt) for r in read] == [(0.2, "complete", 1), (0.1, "complete", 2)]
+
+
+@pytest.mark.parametrize("cut", [1, 30, -2])
+def test_a_torn_last_line_is_tolerated_said_and_never_joined_to_the_next(tmp_path, cut):
+    with RunFolder(tmp_path) as folder:
+        folder.append([result(0.1)])
+    with (tmp_path / "trials.jsonl").open("ab") as file:
+        file.write(result(0.2).to_line()[:cut])
+    with RunFolder(tmp_path) as folder:
+        folder.append([result(0.3)])
+    read, warnings = read_results(tmp_path)
+    assert [r.params["rho"] for r in read] == [0.1, 0.3]
+    assert len(warnings) == 1 and "trials.jsonl:2:" in warnings[0]
+
+
+@pytest.mark.parametrize("line", [b"[]", b"{}", b"1", b"\xff\xfe", b'{"trial_id": 3}', b"null"])
+def test_lines_that_are_no_results_are_said(tmp_path, line):
+    (tmp_path / "trials.jsonl").write_bytes(line + b"\n" + result(0.1).to_line())
+    read, warnings = read_results(tmp_path)
+    assert len(read) == 1 and len(warnings) == 1
+
+
+def test_a_full_disk_is_an_error_and_keeps_what_is_there(tmp_path, monkeypatch):
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with RunFolder(tmp_path) as folder:
+        folder.append([result(0.1)])
+        monkeypatch.setattr("hpsearch.results.os.fsync", full)
+        with pytest.raises(RunError, match="No space left on device"):
+            folder.append([result(0.2)])
+        monkeypatch.undo()
+    assert result(0.1) in read_results(tmp_path)[0]
+
+
+def test_one_driver_a_folder(tmp_path):
+    assert not is_running(tmp_path)
+    with RunFolder(tmp_path):
+        assert is_running(tmp_path)
+        with pytest.raises(InputError, match="is running in this folder"):
+            RunFolder(tmp_path)
+    assert not is_running(tmp_path)  # a lock file that a dead process left is none
+    with RunFolder(tmp_path):
+        pass
+
+
+def test_a_place_that_cannot_be_a_run_folder(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(InputError, match="file: cannot be used as a run folder"):
+        RunFolder(tmp_path / "file")
+
+
+def test_load_gives_the_rows_that_belong_to_the_study(tmp_path):
+    other_lr = STUDY.replace("lr: 0.1", "lr: 0.2")
+    rows = [result(0.1), result(0.9, seed=7), result(0.5, text=other_lr), result(5.0)]
+    with RunFolder(tmp_path) as folder:
+        folder.append(rows)
+        folder.write_study(study())
+    assert load(tmp_path)["params.rho"].tolist() == [0.1, 0.9]
+    assert load(tmp_path, all=True)["params.rho"].tolist() == [0.1, 0.9, 0.5, 5.0]
+
+    with RunFolder(tmp_path) as folder:  # the space is narrowed: rows outside are set aside, not lost
+        folder.write_study(study(STUDY.replace("high: 1.0", "high: 0.8")))
+    assert load(tmp_path)["params.rho"].tolist() == [0.1]
+
+
+@pytest.mark.parametrize("make", [lambda path: None, lambda path: path.mkdir()], ids=["missing", "empty"])
+def test_load_of_what_is_no_run(tmp_path, make):
+    make(tmp_path / "x")
+    with pytest.raises(InputError, match="hpsearch run STUDY"):
+        load(tmp_path / "x")
+
+
+def test_the_table_has_its_columns_also_without_rows():
+    table = to_table([])
+    assert {"trial_id", "configuration_id", "arm", "seed", "status", "sampling.confirm"} <= set(table.columns)
+    assert len(table) == 0
