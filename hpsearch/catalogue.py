@@ -6,7 +6,7 @@ import inspect
 from pathlib import Path
 
 from hpsearch.errors import InputError, nearest, show
-from hpsearch.sampling import SAMPLERS, sampler_options
+from hpsearch.sampling import OPTIONS, SAMPLERS
 from hpsearch.space import names
 from hpsearch.tasks import SHIPPED, resolve
 from hpsearch.yamlfile import read_yaml
@@ -34,7 +34,7 @@ def describe(name: str) -> str:
         beside = "epochs and batch_size stand beside them"
         return f"task {name}: {inspect.getdoc(task)}\noptions: {', '.join(options)}; {beside}"
     if name in SAMPLERS:
-        return f"sampler {name}: {SAMPLERS[name]}\noptions: {', '.join(sampler_options(name)) or 'none'}"
+        return f"sampler {name}: {SAMPLERS[name]}\noptions: {', '.join(OPTIONS[name]) or 'none'}"
     known = [*(entry for kind in ("studies", "spaces") for entry in entries(kind)), *SHIPPED, *SAMPLERS]
     near = nearest(name, known)
     hint = f"; did you mean {near!r}?" if near else ""

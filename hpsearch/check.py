@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import types
 import typing
-import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +13,10 @@ from typing import Any, Literal
 from pydantic import Field, create_model
 
 from hpsearch.errors import InputError, KeyPath, Mistake, MistakesError, nearest, one_line, show
-from hpsearch.hyperparameters import BASES, HYPERPARAMETERS, Hyperparameter, check, check_name
+from hpsearch.hyperparameters import BASES, HYPERPARAMETERS, check, check_name
 from hpsearch.identity import Identity
 from hpsearch.models import Model, validate
-from hpsearch.sampling import MAX_GRID, SAMPLERS, grid_size, sampler_options, try_options
+from hpsearch.sampling import MAX_GRID, OPTIONS, SAMPLERS, grid_size, try_options
 from hpsearch.space import Parameter, ordered
 from hpsearch.study import Arm, Phase, Study
 from hpsearch.tasks import Task, TrainFunction, identity, is_task_class, resolve
@@ -25,21 +24,6 @@ from hpsearch.tasks.protocol import OptionError
 from hpsearch.yamlfile import Document
 
 COSTS = ("backward_samples", "flops", "seconds", "peak_memory_bytes")
-
-# Optuna takes any value here and fails at the first suggestion. An option that is missing here is not checked.
-SAMPLER_OPTIONS: Mapping[str, Hyperparameter] = {
-    "qmc_type": Hyperparameter("choice", "sobol", choices=("sobol", "halton")),
-    "scramble": Hyperparameter("switch", True),
-    "n_startup_trials": Hyperparameter("whole", 10, low=0),
-    "n_ei_candidates": Hyperparameter("whole", 24, low=1),
-    "prior_weight": Hyperparameter("number", 1.0, above=0),
-    "multivariate": Hyperparameter("switch", False),
-    "group": Hyperparameter("switch", False),
-    "constant_liar": Hyperparameter("switch", True),
-    "consider_prior": Hyperparameter("switch", True),
-    "consider_magic_clip": Hyperparameter("switch", True),
-    "consider_endpoints": Hyperparameter("switch", False),
-}
 
 
 @dataclass(frozen=True)
@@ -271,9 +255,7 @@ def _check_phase(path: KeyPath, phase: Phase, arms: Mapping[str, Arm]) -> Iterat
     yield from mistakes
     if not mistakes:
         try:
-            with warnings.catch_warnings():  # "experimental"
-                warnings.simplefilter("ignore")
-                try_options(phase)
+            try_options(phase)
         except (TypeError, ValueError) as error:
             yield Mistake((*path, "options"), f"{phase.sampler} refuses its options: {one_line(error)}")
     if phase.sampler != "grid":
@@ -289,12 +271,12 @@ def _check_phase(path: KeyPath, phase: Phase, arms: Mapping[str, Arm]) -> Iterat
 
 
 def _check_sampler_options(path: KeyPath, phase: Phase) -> Iterator[Mistake]:
-    options = sampler_options(phase.sampler)
+    options = OPTIONS[phase.sampler]
     for key, value in phase.options.items():
-        known = SAMPLER_OPTIONS.get(key)
-        if key not in options:
+        known = options.get(key)
+        if known is None:
             what = ", ".join(options) or f"none: {phase.sampler} has no options"
             yield Mistake((*path, key), f"unknown option {show(key)}", what, nearest(key, options))
-        elif known is not None and not (known.accepts(value) and (known.kind != "whole" or isinstance(value, int))):
+        elif not (known.accepts(value) and (known.kind != "whole" or isinstance(value, int))):
             near = nearest(value, known.choices) if known.choices else None
             yield Mistake((*path, key), f"got {show(value)}", known.allowed(), near)

@@ -45,7 +45,9 @@ Set = Annotated[
 Configurations = Annotated[
     int | None, typer.Option(min=1, metavar="N", help="At most N configurations an arm: its phases are cut in order.")
 ]
-Seeds = Annotated[int | None, typer.Option(min=1, metavar="N", help="Seeds 0 to N-1, instead of the study's.")]
+Seeds = Annotated[
+    int | None, typer.Option(min=1, max=1000, metavar="N", help="Seeds 0 to N-1, instead of the study's.")
+]
 Budget = Annotated[
     str | None,
     typer.Option(metavar="8h", help="Start no more packs after this time (s, m, h or d); what runs is finished."),

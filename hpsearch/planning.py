@@ -245,18 +245,23 @@ class _ArmPlan:
         return self._adaptive
 
     def _tell_sampler(self, configuration: Configuration) -> None:
-        if self._adaptive is None or configuration.configuration_id in self._told:
+        if self._adaptive is None:
             return
-        self._told.add(configuration.configuration_id)
-        values = self._means(configuration)
-        asked = self._asked.pop(configuration.configuration_id, None)
+        key = configuration.configuration_id
+        values = None if key in self._told else self._means(configuration)
+        asked = self._asked.pop(key, None)
         if asked is not None:
             self._adaptive.tell(asked, values)
         elif values is not None:
             self._adaptive.add(configuration.params, values)
+        if values is not None:
+            self._told.add(key)
 
     def _means(self, configuration: Configuration) -> tuple[float, ...] | None:
-        """The mean of each objective over the study's seeds; None when a seed is missing or an objective not known."""
+        """The mean of each objective over the study's seeds; None when a seed is missing or an objective not known.
+
+        Failed seeds are left out. A seed without a value is not: it did not train, and the others are the lucky ones.
+        """
         results = [self._known.get(trial_id) for trial_id in self._ids(configuration)]
         done = [result for result in results if result is not None and result.done]
         if not done or None in results:
@@ -265,7 +270,7 @@ class _ArmPlan:
         for name in self._study.objectives:
             values = [result.metrics.get(name, result.cost.get(name)) for result in done]
             known = [value for value in values if value is not None]
-            if not known:
+            if len(known) < len(values):
                 return None
             means.append(sum(known) / len(known))
         return tuple(means)

@@ -182,8 +182,8 @@ def belongs(result: Result, study: Study, identity: Identity) -> bool:
 def load(path: str | Path, all: bool = False) -> pandas.DataFrame:
     """The table of a run folder: one row a trial, the last result of each.
 
-    Columns: trial_id, configuration_id, arm, seed, status, epochs, epochs_planned, error, attempt, host, device, threads,
-    concurrent, started, seconds_waiting, sampling.*, params.*, fixed.*, metrics.*, cost.*, versions.*.
+    Columns: trial_id, configuration_id, arm, seed, status, epochs, epochs_planned, error, attempt, host, device,
+    threads, concurrent, started, seconds_waiting, sampling.*, params.*, fixed.*, metrics.*, cost.*, versions.*.
     all: also the rows that the folder's study.yaml no longer contains. Raises InputError where there is no run.
     """
     folder = Path(path)

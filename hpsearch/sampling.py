@@ -6,12 +6,12 @@ arm's configurations. A sampler is built anew for each ask: one that is rebuilt 
 
 from __future__ import annotations
 
-import inspect
 import itertools
 import logging
 import math
 import warnings
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import numpy
@@ -19,6 +19,7 @@ import optuna
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
 from optuna.trial import TrialState
 
+from hpsearch.hyperparameters import Hyperparameter
 from hpsearch.space import Parameter, Value, active, ordered
 from hpsearch.streams import stream_seed
 from hpsearch.study import Phase, Study
@@ -37,17 +38,26 @@ SAMPLERS: Mapping[str, str] = {
 ADAPTIVE = ("tpe",)
 MAX_GRID = 1_000_000
 
-# What a study may not set: hpsearch seeds the samplers, and callables cannot stand in a file.
-_OURS = {"seed", "gamma", "weights", "constraints_func", "independent_sampler"}
-
-
-def sampler_options(sampler: str) -> tuple[str, ...]:
-    """The names of the options that a phase of this sampler may set."""
-    built = {"qmc": optuna.samplers.QMCSampler, "tpe": optuna.samplers.TPESampler}.get(sampler)
-    if built is None:
-        return ()
-    names = inspect.signature(built).parameters
-    return tuple(name for name in names if name not in _OURS and not name.startswith("warn_"))
+# What a phase may set, by sampler. Optuna takes any value and fails at the first suggestion, so they are checked here;
+# seeds are ours, and callables cannot stand in a file.
+OPTIONS: Mapping[str, Mapping[str, Hyperparameter]] = {
+    "grid": {},
+    "random": {},
+    "qmc": {
+        "qmc_type": Hyperparameter("choice", "sobol", choices=("sobol", "halton")),
+        "scramble": Hyperparameter("switch", True),
+    },
+    "tpe": {
+        "n_startup_trials": Hyperparameter("whole", 10, low=0),
+        "n_ei_candidates": Hyperparameter("whole", 24, low=1),
+        "prior_weight": Hyperparameter("number", 1.0, above=0),
+        "multivariate": Hyperparameter("switch", True),
+        "group": Hyperparameter("switch", False),
+        "constant_liar": Hyperparameter("switch", True),
+        "consider_magic_clip": Hyperparameter("switch", True),
+        "consider_endpoints": Hyperparameter("switch", False),
+    },
+}
 
 
 def try_options(phase: Phase) -> None:
@@ -124,7 +134,7 @@ class Adaptive:
         return params, trial
 
     def tell(self, trial: Asked, values: tuple[float, ...] | None) -> None:
-        """The configuration's means, one an objective; None when it has none (every seed failed, or it was a repeat)."""
+        """The configuration's means, one an objective; None when it has none (a seed failed, or it was a repeat)."""
         if values is None:
             self._study.tell(trial, state=TrialState.FAIL)
         else:
@@ -132,7 +142,7 @@ class Adaptive:
 
     def add(self, params: Params, values: tuple[float, ...]) -> None:
         """A configuration that this sampler did not ask for: another phase's, or one of an earlier run."""
-        space = {name: _distribution(self._arm.parameters[name]) for name in params}
+        space = {name: _distribution(self._arm.parameters[name], value) for name, value in params.items()}
         self._study.add_trial(optuna.create_trial(params=dict(params), distributions=space, values=list(values)))
 
 
@@ -155,14 +165,15 @@ def distributions(parameters: Mapping[str, Parameter]) -> dict[str, BaseDistribu
     return {name: _distribution(parameter) for name, parameter in parameters.items()}
 
 
-def _distribution(parameter: Parameter) -> BaseDistribution:
+def _distribution(parameter: Parameter, value: Value | None = None) -> BaseDistribution:
+    """value: one that it must hold, though it may lie between the steps (of a grid, or of an earlier study file)."""
     if parameter.choices is not None:
         return CategoricalDistribution(parameter.choices)
     assert parameter.low is not None and parameter.high is not None
+    step = parameter.step if value is None or parameter.contains(value) else None
     if parameter.integer:
-        step = 1 if parameter.step is None else int(parameter.step)
-        return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log, step=step)
-    return FloatDistribution(parameter.low, parameter.high, log=parameter.log, step=parameter.step)
+        return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log, step=int(step or 1))
+    return FloatDistribution(parameter.low, parameter.high, log=parameter.log, step=step)
 
 
 def _suggest(trial: optuna.Trial, name: str, parameter: Parameter) -> Value:
@@ -186,7 +197,18 @@ def _levels(parameters: Mapping[str, Parameter]) -> dict[str, tuple[Value, ...]]
     without = [name for name, values in levels.items() if values is None]
     if without:
         raise ValueError(f"sampler grid needs a grid, choices or a step for {', '.join(without)}")
-    return {name: values for name, values in levels.items() if values is not None}
+    return {
+        name: tuple(_typed(parameters[name], value) for value in values)
+        for name, values in levels.items()
+        if values is not None
+    }
+
+
+def _typed(parameter: Parameter, value: Value) -> Value:
+    """A grid value in the type that the other samplers give: a file may say 1 for 1.0, and 1e2 for 100."""
+    if parameter.choices is not None:
+        return value
+    return int(value) if parameter.integer else float(value)
 
 
 def _corner(space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
@@ -197,13 +219,21 @@ def _corner(space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
 
 
 def _qmc(phase: Phase, seed: int) -> optuna.samplers.QMCSampler:
-    with warnings.catch_warnings():  # "experimental" since version 3
-        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+    with _experimental():
         return optuna.samplers.QMCSampler(**{"scramble": True, **phase.options}, seed=seed)
 
 
 def _tpe(phase: Phase, seed: int) -> optuna.samplers.TPESampler:
-    return optuna.samplers.TPESampler(**phase.options, seed=seed)
+    with _experimental():
+        return optuna.samplers.TPESampler(**phase.options, seed=seed)
+
+
+@contextmanager
+def _experimental() -> Iterator[None]:
+    """Without Optuna's warning that a sampler, or an option, is experimental: some have been for years."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        yield
 
 
 def _seed32(*key: object) -> int:

@@ -61,6 +61,8 @@ def best_so_far(study: Study, results: list[Result]) -> dict[str, str]:
     if not any(study.objective in result.metrics for result in selection):
         return {}
     table = summarize(to_table(selection), metric=study.objective).dropna(subset=["mean"])
+    whole = table["n"] >= len(study.seeds)
+    table = table[whole] if whole.any() else table  # a lucky first seed is not yet the best
     ascending = study.objectives[study.objective] == "minimize"
     best = table.sort_values("mean", ascending=ascending).groupby("arm", sort=False).first()
     scale, unit = (100.0, " %") if study.objective.endswith("accuracy") else (1.0, "")
@@ -68,5 +70,6 @@ def best_so_far(study: Study, results: list[Result]) -> dict[str, str]:
     for arm, row in best.iterrows():
         half = (row["high"] - row["low"]) / 2 * scale
         interval = f" ± {half:.2g}" if half == half else ""  # NaN: one seed has no interval
-        shown[str(arm)] = f"{row['mean'] * scale:.4g}{interval}{unit} (n={int(row['n'])})"
+        untrained = ", did not train" if row["share_not_trained"] == 1 else ""
+        shown[str(arm)] = f"{row['mean'] * scale:.4g}{interval}{unit} (n={int(row['n'])}{untrained})"
     return shown

@@ -199,7 +199,7 @@ class Study(Model):
 
     def to_yaml(self) -> str:
         """The study as a file that reads back equal, with every space written out."""
-        data = self.model_dump(mode="json", by_alias=True, exclude_defaults=True)
+        data = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
         data["task"] = {**{k: v for k, v in data["task"].items() if k != "options"}, **self.task.options}
         return dump_yaml(data)
 

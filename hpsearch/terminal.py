@@ -26,8 +26,8 @@ Row = Sequence[object]
 def print_summary(summary: RunSummary) -> None:
     aside = f", {summary.set_aside} set aside" if summary.set_aside else ""
     _print(
-        f"{summary.trained} trials trained in {format_duration(summary.seconds)}, {summary.already_done} were done before"
-        f"{aside}, {summary.failed} failed, {summary.left} left; results in {summary.folder}"
+        f"{summary.trained} trials trained in {format_duration(summary.seconds)}, {summary.already_done} were done "
+        f"before{aside}, {summary.failed} failed, {summary.left} left; results in {summary.folder}"
     )
     for note in summary.notes:
         _print(f"note: {note}")
@@ -59,9 +59,7 @@ def print_plan(study: Study, prediction: Prediction, folder: Path, budget: float
         )
     )
     if budget is not None and total is not None and total > budget:
-        _print(
-            f"the budget of {format_duration(budget)} ends before the plan does: about {budget / total:.0%} of it would run"
-        )
+        _print(f"the budget of {format_duration(budget)} ends before the plan: about {budget / total:.0%} of it would run")
     _print(f"run folder: {folder}")
 
 

@@ -66,7 +66,7 @@ def parse_yaml(text: str, label: str) -> Document:
 
 def dump_yaml(data: object) -> str:
     """Text that read_yaml reads back equal."""
-    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=110)
+    return yaml.dump(data, Dumper=_Dumper, sort_keys=False, default_flow_style=None, allow_unicode=True, width=110)
 
 
 def parse_override(text: str) -> tuple[tuple[str, ...], Any]:

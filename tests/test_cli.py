@@ -76,7 +76,9 @@ def test_wrong_usage_is_exit_code_2(arguments):
 
 
 def test_importing_hpsearch_is_light():
-    code = "import sys, hpsearch; print([m for m in ('torch', 'ray', 'optuna', 'pandas', 'plotly') if m in sys.modules])"
+    code = (
+        "import sys, hpsearch; print([m for m in ('torch', 'ray', 'optuna', 'pandas', 'plotly') if m in sys.modules])"
+    )
     said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert said.stdout.strip() == "[]"
 

@@ -46,10 +46,13 @@ def result(rho, seed=0, status="complete", text=STUDY, **more):
 
 def test_a_line_has_every_key_of_the_contract():
     line = json.loads(result(0.5).to_line())
-    assert list(line) == (
-        "trial_id configuration_id arm params fixed seed sampling status epochs epochs_planned metrics cost curve error "
-        "attempt host device threads concurrent versions started seconds_waiting"
-    ).split()
+    assert (
+        list(line)
+        == (
+            "trial_id configuration_id arm params fixed seed sampling status epochs epochs_planned metrics cost curve error "
+            "attempt host device threads concurrent versions started seconds_waiting"
+        ).split()
+    )
     assert list(line["sampling"]) == ["phase", "index", "sampler", "generation", "confirm"]
     assert line["error"] is None and line["started"] is None
 

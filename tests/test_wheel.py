@@ -20,7 +20,18 @@ def test_shipped_files_are_found_from_an_installed_wheel(tmp_path):
     python = environment / "bin" / "python"
     site = Path(sysconfig.get_path("purelib", vars={"base": str(environment)}))
     subprocess.run(
-        [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--no-deps", "--quiet", "--target", site, wheel],
+        [
+            sys.executable,
+            "-m",
+            "pip",
+            "--disable-pip-version-check",
+            "install",
+            "--no-deps",
+            "--quiet",
+            "--target",
+            site,
+            wheel,
+        ],
         check=True,
     )
     # The dependencies are borrowed; .pth files of a borrowed folder are not read, so the checkout stays out.
@@ -36,5 +47,7 @@ def test_shipped_files_are_found_from_an_installed_wheel(tmp_path):
     assert str(environment) in hpsearch("show", "quickstart")
     assert "fmsam" in hpsearch("list", "spaces")
     assert "fsam" in hpsearch("plan", "quickstart", "--configurations", "1")
-    code = "from importlib.resources import files; print(files('hpsearch.reporting').joinpath('template.html').is_file())"
+    code = (
+        "from importlib.resources import files; print(files('hpsearch.reporting').joinpath('template.html').is_file())"
+    )
     assert subprocess.run([str(python), "-c", code], cwd=empty, capture_output=True, text=True).stdout.strip() == "True"

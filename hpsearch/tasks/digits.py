@@ -15,7 +15,7 @@ from hpsearch.tasks.protocol import Classification, Data, OptionError
 
 
 class Digits(Classification):
-    """Ten classes. `label_noise`: the share of wrong training labels, drawn anew for each seed; val and test are clean."""
+    """Ten classes. `label_noise`: the share of wrong training labels, drawn for each seed; val and test are clean."""
 
     def __init__(self, model: Literal["mlp", "convnet"] = "mlp", label_noise: float = 0.0) -> None:
         if not 0 <= label_noise < 1:

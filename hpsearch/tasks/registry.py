@@ -31,7 +31,9 @@ def resolve(name: str, folder: Path | None = None) -> type[Task] | TrainFunction
         near = nearest(name, SHIPPED)
         hint = f"; did you mean {near!r}?" if near else ""
         known = ", ".join(SHIPPED)
-        raise InputError(f"no task named {name!r}; allowed: {known}, or your own as package.module:ClassName or module:function{hint}")
+        raise InputError(
+            f"no task named {name!r}; allowed: {known}, or your own as package.module:ClassName or module:function{hint}"
+        )
     module_name, _, attribute = target.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), attribute)):
         raise InputError(f"task {name!r} must look like package.module:ClassName or module:function")
@@ -54,7 +56,7 @@ def is_task_class(found: object) -> bool:
 
 
 def identity(name: str, found: type[Task] | TrainFunction, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What of the task determines a trial's result: its name, semantics number and the options that are not defaults."""
+    """What of the task determines a trial's result: its name, semantics number and the options other than defaults."""
     defaults = {key: parameter.default for key, parameter in inspect.signature(found).parameters.items()}
     changed = {key: value for key, value in options.items() if key not in defaults or value != defaults[key]}
     return {"name": name, "semantics": int(getattr(found, "semantics", 1)), "options": changed}
@@ -81,7 +83,9 @@ def _import(module_name: str, name: str, folder: Path | None) -> Any:
 
 def _check(name: str, found: object) -> None:
     if isinstance(found, type):
-        lacks = [key for key in ("semantics", "metrics", "data", "model", "measure", "chance") if not hasattr(found, key)]
+        lacks = [
+            key for key in ("semantics", "metrics", "data", "model", "measure", "chance") if not hasattr(found, key)
+        ]
         lacks += sorted(getattr(found, "__abstractmethods__", ()))
         if lacks:
             raise InputError(
@@ -90,10 +94,16 @@ def _check(name: str, found: object) -> None:
             )
         return
     if not callable(found):
-        raise InputError(f"task {name!r} is a {type(found).__name__}; allowed: a class, or a function train(params, seed, report)")
+        raise InputError(
+            f"task {name!r} is a {type(found).__name__}; allowed: a class, or a function train(params, seed, report)"
+        )
     try:
-        inspect.signature(found).bind({}, 0, print)
+        signature = inspect.signature(found)
+    except ValueError:  # e.g. a function of a C extension: it is what it is
+        return
+    try:
+        signature.bind({}, 0, print)
     except TypeError:
         raise InputError(
-            f"task {name!r}: the function must take (params, seed, report), but takes {inspect.signature(found)}"
+            f"task {name!r}: the function must take (params, seed, report), but takes {signature}"
         ) from None

@@ -41,16 +41,17 @@ def run_function(
         function(dict(params), seed, report)
     seconds = time.perf_counter() - started
     last = {name: value for values in reports for name, value in values.items()}
-    missing = [name for name in objectives if name not in last and name not in Cost.__dataclass_fields__]
-    if missing:
-        known = ", ".join(last) or "nothing"
-        raise ValueError(f"the function ended without report({missing[0]}=…); it reported {known}")
-    costs = {name: last.pop(name, None) for name in COSTS}
+    reported = ", ".join(last) or "nothing"
+    costs = {name: finite_or_none(last.pop(name, math.nan)) for name in COSTS}
     diverged = not all(math.isfinite(value) for value in last.values())
+    missing = [name for name in objectives if name not in last and name not in Cost.__dataclass_fields__]
+    if missing and not diverged:  # who diverges may not get as far as an evaluation
+        raise ValueError(f"the function ended without report({missing[0]}=…); it reported {reported}")
     metrics: dict[str, float | None] = {name: finite_or_none(value) for name, value in last.items()}
     if diverged:
         chance = getattr(function, "chance", {})
-        metrics = {name: chance.get(name, value) for name, value in metrics.items()}
+        metrics = {**metrics, **dict.fromkeys(missing)}
+        metrics = {name: finite_or_none(float(chance[name])) if name in chance else metrics[name] for name in metrics}
     samples = costs["backward_samples"]
     return Outcome(
         status="diverged" if diverged else "complete",

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hpsearch.hyperparameters import Settings
-from hpsearch.streams import GlobalGenerators, generator
+from hpsearch.streams import GlobalGenerators, generator, stream_seed
 from hpsearch.tasks.protocol import Batch, Task
 from hpsearch.training.cost import CostMeter, flops_per_sample
 from hpsearch.training.optimizer import build_optimizer
@@ -31,7 +31,9 @@ class TrialRun:
 
     def __init__(self, task: Task, settings: Settings, seed: int, device: str = "cpu") -> None:
         self.task, self.settings, self.device = task, settings, torch.device(device)
-        data = task.data(seed)
+        # Not the model's generators: did data() draw on its first call only, the network would depend on what ran before.
+        with GlobalGenerators(stream_seed(seed, "data")).swapped():
+            data = task.data(seed)
         self.chance = task.chance(data)
         self.train_split, self.val_split, self.test_split = (
             tuple(tensor.to(self.device) for tensor in split) for split in (data.train, data.val, data.test)
@@ -80,7 +82,8 @@ class TrialRun:
         else:
             self.meter.resume()
             last = {name: values[-1] for name, values in self.curve.items() if name.startswith(("val_", "train_"))}
-            metrics = {**last, **self._evaluate("test", self.test_split)}  # type: ignore[dict-item]
+            with self.globals.swapped():
+                metrics = {**last, **self._evaluate("test", self.test_split)}  # type: ignore[dict-item]
             self.meter.pause()
             train_loss = metrics["train_loss"]
             stuck = train_loss is None or train_loss >= COLLAPSED_FACTOR * self.chance["train_loss"]
@@ -111,7 +114,9 @@ class TrialRun:
         mean = float(stacked.mean())
         weights = torch.stack(torch._foreach_norm([p.detach() for p in self.model.parameters()]))
         finite = math.isfinite(mean) and bool(torch.isfinite(weights).all())
-        self.diverged = not finite or not mean <= DIVERGED_FACTOR * self.initial_loss
+        # A loss that may be negative (a density's, say) has no scale to blow up from.
+        blown_up = self.initial_loss > 0 and mean > DIVERGED_FACTOR * self.initial_loss
+        self.diverged = not finite or blown_up
         return mean
 
     def _closure(self, *batch: Tensor) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
 import traceback
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 
 from hpsearch.hyperparameters import Settings
+from hpsearch.streams import GlobalGenerators
 from hpsearch.tasks import Task, TrainFunction, is_task_class, resolve
 from hpsearch.training.function import run_function
 from hpsearch.training.loop import train
@@ -61,7 +63,9 @@ def run_trial(order: PackOrder, seed: int) -> TrialReport:
     try:
         outcome = _run(order, seed)
     except Exception as error:  # one bad trial never stops a study
-        outcome = Outcome("failed", 0, int(order.params.get("epochs", 0)), {}, Cost(), error=_last_lines(error))
+        planned = order.params.get("epochs")  # a training function's may be anything
+        planned = planned if isinstance(planned, int) else 0
+        outcome = Outcome("failed", 0, planned, {}, Cost(), error=_last_lines(error))
     device = torch.cuda.get_device_name() if order.device == "cuda" else order.device
     return TrialReport(seed, outcome, os.uname().nodename, device, order.threads, started, str(torch.__version__))
 
@@ -74,7 +78,7 @@ def _run(order: PackOrder, seed: int) -> Outcome:
     found = _resolve(order.task, order.folder)
     if not is_task_class(found):
         return run_function(found, order.params, seed, order.objectives, order.device)
-    task = _task(order.task, order.folder, tuple(sorted(order.options.items())))
+    task = _task(order.task, order.folder, json.dumps(dict(order.options), sort_keys=True))
     return train(task, Settings.merge(order.params), seed, order.device)
 
 
@@ -84,9 +88,10 @@ def _resolve(name: str, folder: str) -> type[Task] | TrainFunction:
 
 
 @lru_cache(maxsize=8)
-def _task(name: str, folder: str, options: tuple[tuple[str, Any], ...]) -> Task:
+def _task(name: str, folder: str, options: str) -> Task:
     """One task object for a process: what it has read is read once."""
-    return _resolve(name, folder)(**dict(options))  # type: ignore[return-value, call-arg]
+    with GlobalGenerators(0).swapped():  # what a constructor draws is the same in every process
+        return _resolve(name, folder)(**json.loads(options))  # type: ignore[return-value, call-arg]
 
 
 def _last_lines(error: BaseException) -> str:

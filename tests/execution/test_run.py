@@ -71,7 +71,10 @@ def test_a_study_runs_once_and_is_extended(place):
 
 
 def test_a_killed_run_ends_with_the_table_of_an_uninterrupted_one(place):
-    text = DIGITS.replace("{sampler: random, configurations: 4}, {sampler: tpe, configurations: 2}", "{sampler: random, configurations: 6}")
+    text = DIGITS.replace(
+        "{sampler: random, configurations: 4}, {sampler: tpe, configurations: 2}",
+        "{sampler: random, configurations: 6}",
+    )
     place.study(text.replace("CONCURRENT", "1"))
     process = place.start("run", "study.yaml", "--out", "killed", "--no-dashboard")
     lines = place.folder / "killed" / "trials.jsonl"

@@ -14,7 +14,9 @@ class Stopped(Exception):
 NORMS = {
     "batch": lambda: nn.BatchNorm1d(6),
     "cumulative": lambda: nn.BatchNorm1d(6, momentum=None),
-    "instance": lambda: nn.Sequential(nn.Unflatten(1, (2, 3)), nn.InstanceNorm1d(2, track_running_stats=True), nn.Flatten()),
+    "instance": lambda: nn.Sequential(
+        nn.Unflatten(1, (2, 3)), nn.InstanceNorm1d(2, track_running_stats=True), nn.Flatten()
+    ),
 }
 
 

@@ -230,7 +230,9 @@ def test_weights_replace_the_shards_sizes():
     torch.testing.assert_close(step, (3 * gradients[0] + gradients[2]) / 4, rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("weights", [(1.0, 2.0), (1.0, -1.0, 1.0), (0.0, 0.0, 0.0), (1.0, math.nan, 1.0), (1, math.inf, 1)])
+@pytest.mark.parametrize(
+    "weights", [(1.0, 2.0), (1.0, -1.0, 1.0), (0.0, 0.0, 0.0), (1.0, math.nan, 1.0), (1, math.inf, 1)]
+)
 def test_wrong_weights_are_refused(weights):
     model = network()
     optimizer = SharpnessAware(sgd(model), rho=0.1, num_shards=3)
@@ -256,7 +258,13 @@ Pair = namedtuple("Pair", ["inputs", "targets"])
 def test_dict_and_tuple_batches_are_split_like_tensors(shape):
     def packed(step):
         inputs, targets = batch(step)
-        return ({"inputs": inputs, "targets": targets} if shape is dict else shape.__new__(shape, (inputs, targets)) if shape is tuple else Pair(inputs, targets),)
+        return (
+            {"inputs": inputs, "targets": targets}
+            if shape is dict
+            else shape.__new__(shape, (inputs, targets))
+            if shape is tuple
+            else Pair(inputs, targets),
+        )
 
     model = network()
     optimizer = SharpnessAware(sgd(model), rho=0.1, num_shards=5)
@@ -277,7 +285,9 @@ class Stopped(Exception):
     pass
 
 
-@pytest.mark.parametrize(("name", "call"), [("sam", 2), ("asam", 2), ("fsam", 2), ("msam", 2), ("msam", 4), ("msam", 3)])
+@pytest.mark.parametrize(
+    ("name", "call"), [("sam", 2), ("asam", 2), ("fsam", 2), ("msam", 2), ("msam", 4), ("msam", 3)]
+)
 def test_weights_are_as_before_when_the_closure_raises(name, call):
     model = network()
     optimizer = SharpnessAware(sgd(model), model, **METHODS[name])
@@ -421,7 +431,9 @@ def test_schedulers_reach_the_base_optimizer_through_either(through_wrapper):
         model = network()
         base = sgd(model)
         optimizer = SharpnessAware(base, rho=0.1)
-        scheduler = torch.optim.lr_scheduler.StepLR(optimizer if through_wrapper else base, 5, 0.1) if scheduled else None
+        scheduler = (
+            torch.optim.lr_scheduler.StepLR(optimizer if through_wrapper else base, 5, 0.1) if scheduled else None
+        )
         for step in range(20):
             optimizer.step(closure_of(model), *batch(step))
             if scheduler:
@@ -533,7 +545,11 @@ def test_a_bad_setting_of_one_group_is_refused():
 
 def test_bases_that_cannot_work_are_refused():
     model = network()
-    for base in (torch.optim.LBFGS(model.parameters()), torch.optim.SparseAdam(model.parameters()), SharpnessAware(sgd(model))):
+    for base in (
+        torch.optim.LBFGS(model.parameters()),
+        torch.optim.SparseAdam(model.parameters()),
+        SharpnessAware(sgd(model)),
+    ):
         with pytest.raises(TypeError, match=type(base).__name__):
             SharpnessAware(base)
 

@@ -169,7 +169,10 @@ def test_the_twin_tells_the_methods_apart():
         "interval": {"interval": 2},
         "vasso": {"sigma": -0.5},
     }
-    ends = {name: torch.cat([p.flatten() for p in twin(Case(**{**vars(plain), **change}))[-1][1]]) for name, change in changes.items()}
+    ends = {
+        name: torch.cat([p.flatten() for p in twin(Case(**{**vars(plain), **change}))[-1][1]])
+        for name, change in changes.items()
+    }
     names = list(ends)
     for i, first in enumerate(names):
         for second in names[i + 1 :]:
