@@ -5,7 +5,6 @@ The planner keeps no files: given the results that are there it plans again from
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -35,7 +34,6 @@ class Pack:
     configuration: Configuration
     seeds: Mapping[int, str]  # seed -> trial_id
     attempts: Mapping[str, int]  # trial_id -> the attempt that this is, from 1
-    planned: float  # time.time()
 
 
 @dataclass(frozen=True)
@@ -182,7 +180,7 @@ class _ArmPlan:
             return
         self._waiting.setdefault(configuration.configuration_id, set()).update(left.values())
         attempts = {t: self._known[t].attempt + 1 if t in self._known else 1 for t in left.values()}
-        yield Pack(configuration, left, attempts, time.time())
+        yield Pack(configuration, left, attempts)
 
     def _sequence(self, phase: int, size: int) -> Iterator[Configuration]:
         """The first `size` new points of a phase that does not adapt."""

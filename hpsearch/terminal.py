@@ -59,7 +59,7 @@ def print_plan(study: Study, prediction: Prediction, folder: Path, budget: float
         )
     )
     if budget is not None and total is not None and total > budget:
-        _print(f"the budget of {format_duration(budget)} ends before the plan: about {budget / total:.0%} of it would run")
+        _print(f"the budget, {format_duration(budget)}, ends before the plan: about {budget / total:.0%} would run")
     _print(f"run folder: {folder}")
 
 

@@ -49,8 +49,8 @@ def test_a_line_has_every_key_of_the_contract():
     assert (
         list(line)
         == (
-            "trial_id configuration_id arm params fixed seed sampling status epochs epochs_planned metrics cost curve error "
-            "attempt host device threads concurrent versions started seconds_waiting"
+            "trial_id configuration_id arm params fixed seed sampling status epochs epochs_planned metrics cost curve "
+            "error attempt host device threads concurrent versions started seconds_waiting"
         ).split()
     )
     assert list(line["sampling"]) == ["phase", "index", "sampler", "generation", "confirm"]

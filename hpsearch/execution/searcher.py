@@ -24,8 +24,11 @@ LOST_RETRIES = 2  # of a pack whose worker died
 
 @dataclass(frozen=True)
 class Running:
+    """A pack that Ray Tune has, since when (time.time()), and how often its worker has died before."""
+
     pack: Pack
-    lost: int = 0  # how often its worker has died
+    given: float
+    lost: int = 0
 
 
 class PackSearcher(Searcher):
@@ -62,7 +65,7 @@ class PackSearcher(Searcher):
             running: Running | None = self._again.pop()
         else:
             pack = self._planner.next()
-            running = None if pack is None else Running(pack)
+            running = None if pack is None else Running(pack, time.time())
         if running is None:
             return Searcher.FINISHED if self._planner.finished else None
         self._running[trial_id] = running
@@ -91,7 +94,7 @@ class PackSearcher(Searcher):
     def _take(self, trial_id: str, reported: dict[str, Any]) -> None:
         running = self._running[trial_id]
         reports = json.loads(reported.get("reports", "[]"))
-        self._tell([self._result(running.pack, report) for report in reports if report["seed"] in running.pack.seeds])
+        self._tell([self._result(running, report) for report in reports if report["seed"] in running.pack.seeds])
         left = {s: t for s, t in running.pack.seeds.items() if s not in {report["seed"] for report in reports}}
         self._running[trial_id] = replace(running, pack=replace(running.pack, seeds=left))
 
@@ -101,7 +104,7 @@ class PackSearcher(Searcher):
             return
         if running.lost < LOST_RETRIES:
             attempts = {trial_id: attempt + 1 for trial_id, attempt in running.pack.attempts.items()}
-            self._again.append(Running(replace(running.pack, attempts=attempts, planned=time.time()), running.lost + 1))
+            self._again.append(Running(replace(running.pack, attempts=attempts), time.time(), running.lost + 1))
             return
         error = f"the worker process died {running.lost + 1} times; the machine may have run out of memory"
         self._tell([self._failed(running.pack, seed, error) for seed in running.pack.seeds])
@@ -134,11 +137,11 @@ class PackSearcher(Searcher):
             device="cuda" if self._capacity.gpus else "cpu",
         )
 
-    def _result(self, pack: Pack, report: dict[str, Any]) -> Result:
+    def _result(self, running: Running, report: dict[str, Any]) -> Result:
         outcome = report["outcome"]
-        waited = datetime.fromisoformat(report["started"]).timestamp() - pack.planned
+        waited = datetime.fromisoformat(report["started"]).timestamp() - running.given
         return replace(
-            self._failed(pack, report["seed"], ""),
+            self._failed(running.pack, report["seed"], ""),
             **{
                 key: outcome[key] for key in ("status", "epochs", "epochs_planned", "metrics", "cost", "curve", "error")
             },

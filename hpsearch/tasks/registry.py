@@ -32,7 +32,8 @@ def resolve(name: str, folder: Path | None = None) -> type[Task] | TrainFunction
         hint = f"; did you mean {near!r}?" if near else ""
         known = ", ".join(SHIPPED)
         raise InputError(
-            f"no task named {name!r}; allowed: {known}, or your own as package.module:ClassName or module:function{hint}"
+            f"no task named {name!r}; allowed: {known}, or your own as package.module:ClassName or "
+            f"module:function{hint}"
         )
     module_name, _, attribute = target.partition(":")
     if not all(part.isidentifier() for part in (*module_name.split("."), attribute)):

@@ -31,7 +31,7 @@ class TrialRun:
 
     def __init__(self, task: Task, settings: Settings, seed: int, device: str = "cpu") -> None:
         self.task, self.settings, self.device = task, settings, torch.device(device)
-        # Not the model's generators: did data() draw on its first call only, the network would depend on what ran before.
+        # Not the model's generators: if data() draws on its first call only, the model must not notice.
         with GlobalGenerators(stream_seed(seed, "data")).swapped():
             data = task.data(seed)
         self.chance = task.chance(data)

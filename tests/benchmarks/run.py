@@ -28,9 +28,7 @@ def main() -> None:
         start = _seconds(place, 2, "start")  # imports, Ray, both workers
         whole = _seconds(place, CONFIGURATIONS, "whole")
     each = (whole - start) / (3 * (CONFIGURATIONS - 2)) * 1e3
-    print(
-        f"{3 * CONFIGURATIONS} trivial trials: {whole:.1f} s, of which start {start:.1f} s: {each:.1f} ms a trial over it"
-    )
+    print(f"{3 * CONFIGURATIONS} trivial trials: {whole:.1f} s, {start:.1f} s of it the start: {each:.1f} ms a trial")
 
 
 def _seconds(place: Path, configurations: int, out: str) -> float:

@@ -1,7 +1,7 @@
 import base64
 import dataclasses
-import hashlib
 import errno
+import hashlib
 import json
 import re
 from html import unescape
