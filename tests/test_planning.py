@@ -371,7 +371,12 @@ def test_several_objectives_are_told_in_order_costs_included(told):
 
 
 def test_tpe_gives_conditional_parameters_and_earlier_runs_of_them_are_added(told):
-    arms = """{a: {parameters: {adaptive: {choices: [true, false]}, rho: {low: 0.1, high: 1, when: {adaptive: true}}, lr: {low: 0.1, high: 1}}}}"""
+    arms = """
+  a:
+    parameters:
+      adaptive: {choices: [true, false]}
+      rho: {low: 0.1, high: 1, when: {adaptive: true}}
+      lr: {low: 0.1, high: 1}"""
     checked = checked_of(arms, "[{sampler: tpe, configurations: 12, options: {n_startup_trials: 3}}]")
     started, before = drive(Planner(checked, []), packs=6)
     more, _ = drive(Planner(checked, before))

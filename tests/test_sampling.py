@@ -1,4 +1,4 @@
-"""Sequences are functions of (sampling_seed, arm, phase, index) alone, cover what they promise, and give plain values."""
+"""Sequences are functions of (sampling_seed, arm, phase, index) alone, cover the space, and give plain values."""
 
 import itertools
 import math

@@ -82,8 +82,7 @@ class TrialRun:
         else:
             self.meter.resume()
             last = {name: values[-1] for name, values in self.curve.items() if name.startswith(("val_", "train_"))}
-            with self.globals.swapped():
-                metrics = {**last, **self._evaluate("test", self.test_split)}  # type: ignore[dict-item]
+            metrics = {**last, **self._evaluate("test", self.test_split)}  # type: ignore[dict-item]
             self.meter.pause()
             train_loss = metrics["train_loss"]
             stuck = train_loss is None or train_loss >= COLLAPSED_FACTOR * self.chance["train_loss"]
@@ -135,7 +134,7 @@ class TrialRun:
         self.model.eval()
         totals: dict[str, float] = {}
         samples = len(split[0])
-        with torch.inference_mode():
+        with self.globals.swapped(), torch.inference_mode():
             for start in range(0, samples, EVALUATION_BATCH):
                 part = tuple(tensor[start : start + EVALUATION_BATCH] for tensor in split)
                 for metric, value in self.task.measure(self.model, *part).items():

@@ -1,0 +1,155 @@
+"""What is predicted is what is then counted."""
+
+import pytest
+
+from hpsearch.check import Checked
+from hpsearch.hyperparameters import Settings
+from hpsearch.identity import Identity
+from hpsearch.planning import Planner
+from hpsearch.prediction import backward_samples, predict
+from hpsearch.results import Result, RunFolder
+from hpsearch.sampling import Sequence
+from hpsearch.study import parse_study
+from hpsearch.tasks.breast_cancer import BreastCancer
+from hpsearch.training.loop import train
+
+TASK = BreastCancer(width=4)  # 300 training rows
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {},
+        {"rho": 0.1},
+        {"rho": 0.1, "num_shards": 4},
+        {"rho": 0.1, "interval": 3},
+        {"rho": 0.1, "interval": 4, "batch_size": 300},
+        {"rho": 0.1, "interval": 100},
+        {"rho": 0.1, "batch_size": 5000},
+        {"rho": 0.1, "interval": 7, "batch_size": 1},
+    ],
+    ids=str,
+)
+def test_the_formula_is_what_trials_count(given):
+    settings = Settings.merge({"epochs": 3, "batch_size": 32, "lr": 1e-3, **given})
+    outcome = train(TASK, settings, seed=0)
+    assert outcome.status != "diverged"
+    assert backward_samples(settings, 300) == outcome.cost.backward_samples
+
+
+def checked_of(sampling, confirm="null", function=None):
+    study = parse_study(f"""
+name: s
+task: {{name: breast_cancer, width: 4, batch_size: 50}}
+arms:
+  sgd: {{parameters: {{epochs: {{choices: [1, 3]}}}}}}
+  sam: {{fixed: {{rho: 0.1, interval: 2}}, parameters: {{epochs: {{choices: [1, 3]}}}}}}
+sampling: {sampling}
+seeds: 2
+confirm: {confirm}
+objectives: {{val_accuracy: maximize}}
+resources: {{concurrent: 1}}
+""")
+    if function:
+        study = study.model_copy(update={"task": study.task.model_copy(update={"options": {}, "batch_size": None})})
+        return Checked(study, function, Identity(study, {"name": "f", "semantics": 1, "options": {}}, True))
+    task = {"name": "breast_cancer", "semantics": 1, "options": {"width": 4}}
+    return Checked(study, BreastCancer, Identity(study, task, False))
+
+
+@pytest.fixture(autouse=True)
+def short_probes(monkeypatch):
+    monkeypatch.setattr("hpsearch.prediction.PROBE_SECONDS", 0.01)
+
+
+def run(checked, folder, packs):
+    """Trains that many packs and keeps their results, as a run that was cut off would."""
+    planner = Planner(checked, [])
+    results = []
+    for _ in range(packs):
+        pack = planner.next()
+        configuration = pack.configuration
+        settings = checked.study.settings(configuration.arm, configuration.params)
+        for seed, trial_id in pack.seeds.items():
+            outcome = train(TASK, settings, seed)
+            results.append(
+                Result(
+                    trial_id,
+                    configuration.configuration_id,
+                    configuration.arm,
+                    configuration.params,
+                    {},
+                    seed,
+                    configuration.sampling,
+                    outcome.status,
+                    metrics=outcome.metrics,
+                    cost=vars(outcome.cost),
+                )
+            )
+    with RunFolder(folder) as run_folder:
+        run_folder.append(results)
+    return results
+
+
+def test_a_grid_is_predicted_exactly(tmp_path):
+    checked = checked_of("[{sampler: grid}]")
+    predicted = predict(checked, tmp_path)
+    assert not predicted.measured and predicted.seconds > 0 and predicted.concurrent == 1
+    results = run(checked, tmp_path, packs=4)
+    for arm, expected in predicted.arms.items():
+        mine = [result for result in results if result.arm == arm]
+        assert (expected.configurations, expected.trials, expected.done) == (2, 4, 0) and len(mine) == 4
+        assert expected.backward_samples == sum(result.cost["backward_samples"] for result in mine)
+        assert expected.flops == pytest.approx(sum(result.cost["flops"] for result in mine))
+    after = predict(checked, tmp_path)
+    assert [(arm.done, arm.backward_samples, arm.seconds) for arm in after.arms.values()] == [(4, 0, 0)] * 2
+
+
+def test_confirmation_and_what_is_done_are_counted(tmp_path):
+    checked = checked_of("[{sampler: grid}]", confirm="{top: 1, seeds: 3}")
+    assert {arm.trials for arm in predict(checked, tmp_path).arms.values()} == {7}
+    results = run(checked, tmp_path, packs=2)  # one of each arm
+    predicted = predict(checked, tmp_path)
+    assert [arm.done for arm in predicted.arms.values()] == [2, 2] and predicted.measured
+    first = [result for result in results if result.arm == "sgd"]
+    rate = sum(r.cost["seconds"] / r.cost["backward_samples"] for r in first) / 2
+    sgd = predicted.arms["sgd"]
+    assert sgd.backward_samples == 5 * 300 * 2  # five trials left, of two epochs in the mean
+    assert sgd.seconds == pytest.approx(sgd.backward_samples * rate)
+
+
+def test_tpe_is_predicted_by_random_points_of_the_space(tmp_path):
+    predicted = predict(checked_of("[{sampler: tpe, configurations: 64}]"), tmp_path).arms["sgd"]
+    assert predicted.trials == 128
+    assert 128 * 300 * 1.6 < predicted.backward_samples < 128 * 300 * 2.4
+
+
+def test_results_of_another_study_do_not_count(tmp_path):
+    checked = checked_of("[{sampler: grid}]")
+    (first, *_) = run(checked, tmp_path, packs=1)
+    with RunFolder(tmp_path) as folder:
+        folder.append([Result(**{**vars(first), "trial_id": "0" * 16})])
+    assert predict(checked, tmp_path).arms["sgd"].done == 2
+
+
+def test_a_training_function_is_predicted_by_its_results_alone(tmp_path):
+    checked = checked_of("[{sampler: grid}]", function=lambda params, seed, report: None)
+    predicted = predict(checked, tmp_path)
+    assert predicted.seconds is None and predicted.arms["sgd"].backward_samples is None
+    params = next(iter(Sequence(checked.study, "sgd", 0)))
+    identity = checked.identity
+    line = Result(
+        identity.trial_id("sgd", params, 0),
+        identity.configuration_id("sgd", params),
+        "sgd",
+        params,
+        {},
+        0,
+        {"phase": 0, "index": 0, "sampler": "grid", "generation": None, "confirm": False},
+        "complete",
+        cost={"seconds": 2.5},
+    )
+    with RunFolder(tmp_path) as folder:
+        folder.append([line])
+    sgd = predict(checked, tmp_path).arms["sgd"]
+    assert (sgd.done, sgd.seconds, sgd.flops) == (1, 7.5, None)
