@@ -74,7 +74,10 @@ def test_ids_of_a_function_are_those_of_the_first_release(function: Callable[...
         ("label_noise: 0.3", "label_noise: 0.3, model: mlp"),
         ("sigma: 1.0", "sigma: 1"),
         ("fixed: {sigma: 1.0}", "fixed: {ema_decay: 0.9, sigma: 1.0, adaptive: false}"),
-        ("{rho: {low: 0.0, high: 1.0}, num_shards: {choices: [1, 4]}}", "{num_shards: {choices: [4]}, rho: {choices: [0.1]}}"),
+        (
+            "{rho: {low: 0.0, high: 1.0}, num_shards: {choices: [1, 4]}}",
+            "{num_shards: {choices: [4]}, rho: {choices: [0.1]}}",
+        ),
         ("name: ids", "name: renamed"),
         ("seeds: 2", "seeds: 5"),
         ("sampler: random", "sampler: qmc"),

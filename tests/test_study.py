@@ -179,7 +179,9 @@ SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False)
 
 
 @settings(max_examples=50, deadline=None)
-@given(st.dictionaries(st.text(max_size=50), st.recursive(SCALARS, lambda part: st.lists(part, max_size=3), max_leaves=6)))
+@given(
+    st.dictionaries(st.text(max_size=50), st.recursive(SCALARS, lambda part: st.lists(part, max_size=3), max_leaves=6))
+)
 def test_dumped_yaml_reads_back_equal(data: dict[str, Any]) -> None:
     assert repr(parse_yaml(dump_yaml(data), "dumped").data) == repr(data)
 
@@ -231,7 +233,9 @@ def test_arms_may_share_an_alias_with_a_space(space: None) -> None:
 
 
 def test_a_mistake_below_a_set_is_told_where_it_was_set(tmp_path: Path) -> None:
-    with pytest.raises(InputError, match=r"^--set arms.a.parameters.lr=\{low: x, high: 1\}: arms.a.parameters.lr.low: "):
+    with pytest.raises(
+        InputError, match=r"^--set arms.a.parameters.lr=\{low: x, high: 1\}: arms.a.parameters.lr.low: "
+    ):
         edited("arms.a.parameters.lr.low=0", "arms.a.parameters.lr={low: x, high: 1}", folder=tmp_path)
 
 
@@ -282,7 +286,11 @@ def test_a_study_is_found_by_path_and_by_name(tmp_path: Path, monkeypatch: pytes
     Path("studies").mkdir()
     for place in ("plain-file", "study.yaml", "studies/mine.yaml"):
         Path(place).write_text((HEAD + "arms: {a: {fixed: {rho: 1}}}").replace("right", Path(place).stem))
-    assert [load_study(name)[0].name for name in ("plain-file", "study.yaml", "mine")] == ["plain-file", "study", "mine"]
+    assert [load_study(name)[0].name for name in ("plain-file", "study.yaml", "mine")] == [
+        "plain-file",
+        "study",
+        "mine",
+    ]
 
 
 def test_shipped_studies_are_right() -> None:

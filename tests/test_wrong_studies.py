@@ -153,18 +153,39 @@ def function(name: str, old: str, new: str, *says: str) -> Case:
 
 
 UNKNOWN_KEYS = [
-    edit("unknown-top", "seeds: 2\nc", "seeds: 2\nsampel: 3 # <-\nc", "sampel: unknown key 'sampel'", "did you mean 's"),
+    edit(
+        "unknown-top", "seeds: 2\nc", "seeds: 2\nsampel: 3 # <-\nc", "sampel: unknown key 'sampel'", "did you mean 's"
+    ),
     edit("misspelt-required", "seeds: 2\nc", "seed: 2 # <-\nc", "seed: unknown key 'seed' (value 2)", "'seeds'?"),
-    edit("unknown-task", "  model: mlp", "  modle: mlp # <-", "task.modle: unknown key 'modle'", "batch_size", "'model'?"),
+    edit(
+        "unknown-task", "  model: mlp", "  modle: mlp # <-", "task.modle: unknown key 'modle'", "batch_size", "'model'?"
+    ),
     edit("unknown-optimizer", "  momentum: 0.9", "  momentun: 0.9 # <-", "optimizer.momentun: ", "'momentum'?", "rho"),
-    edit("unknown-arm-key", "    fixed:\n", "    fixd: # <-\n", "arms.sam.fixd: unknown key", "fixed, sampling, space", "'fixed'?"),
+    edit(
+        "unknown-arm-key",
+        "    fixed:\n",
+        "    fixd: # <-\n",
+        "arms.sam.fixd: unknown key",
+        "fixed, sampling, space",
+        "'fixed'?",
+    ),
     fixed("unknown-fixed", "rhoo: 1", "arms.sam.fixed.rhoo: unknown hyperparameter 'rhoo'", "base, lr, ", "'rho'?"),
     fixed("paper-letter-m", "m: 4", "arms.sam.fixed.m: unknown hyperparameter 'm'", "did you mean 'num_shards'?"),
     fixed("other-name", "learning_rate: 0.1", "unknown hyperparameter 'learning_rate'", "did you mean 'lr'?"),
     parameter("unknown-parameter", "roh: {low: 1, high: 2}", "arms.sam.parameters.roh: unknown", "did you mean 'rho'?"),
-    parameter("unknown-range-key", "rho: {low: 1, hihg: 2}", "parameters.rho.hihg: unknown key", "low, high", "'high'?"),
-    edit("unknown-phase-key", "    configurations: 4", "    configuratons: 4 # <-", "sampling.0.configuratons: ", "'conf"),
-    edit("unknown-option", "n_startup_trials: 2}", "startup: 2} # <-", "sampling.1.options.startup: unknown option", "grou"),
+    parameter(
+        "unknown-range-key", "rho: {low: 1, hihg: 2}", "parameters.rho.hihg: unknown key", "low, high", "'high'?"
+    ),
+    edit(
+        "unknown-phase-key", "    configurations: 4", "    configuratons: 4 # <-", "sampling.0.configuratons: ", "'conf"
+    ),
+    edit(
+        "unknown-option",
+        "n_startup_trials: 2}",
+        "startup: 2} # <-",
+        "sampling.1.options.startup: unknown option",
+        "grou",
+    ),
     edit("option-of-other", QMC, QMC + "    options: {group: true} # <-\n", "sampling.0.options.group", "qmc_type"),
     edit("unknown-confirm", "{top: 1,", "{tpo: 1, # <-\n", "confirm.tpo: unknown key 'tpo'", "top, seeds", "'top'?"),
     edit("unknown-resources", "gpus: auto", "gpu: 1 # <-\n", "resources.gpu: unknown key 'gpu' (value 1)", "'gpus'?"),
@@ -183,8 +204,17 @@ TYPES = [
     edit("epochs-zero", "epochs: 2", "epochs: 0 # <-", "task.epochs: got 0", "a whole number >= 1"),
     edit("epochs-true", "epochs: 2", "epochs: true # <-", "task.epochs: got true", "a whole number >= 1"),
     edit("epochs-nan", "epochs: 2", "epochs: .nan # <-", "task.epochs: got nan", "a whole number >= 1"),
-    edit("epochs-huge", "epochs: 2", f"epochs: 1{'0' * 400} # <-", "task.epochs: got 1000", "(401 characters)", "1000000000"),
-    edit("batch-list", "batch_size: 128", "batch_size: [128] # <-", "task.batch_size: got [128]", "a whole number >= 1"),
+    edit(
+        "epochs-huge",
+        "epochs: 2",
+        f"epochs: 1{'0' * 400} # <-",
+        "task.epochs: got 1000",
+        "(401 characters)",
+        "1000000000",
+    ),
+    edit(
+        "batch-list", "batch_size: 128", "batch_size: [128] # <-", "task.batch_size: got [128]", "a whole number >= 1"
+    ),
     edit("optimizer-list", OPTIMIZER, "optimizer: [sgd] # <-\n", "optimizer: got ['sgd']", "a mapping (key: value)"),
     edit("optimizer-null", "  momentum: 0.9", "  momentum: # <-", "optimizer.momentum: got null", "a number"),
     edit("momentum-text", "momentum: 0.9", 'momentum: "0.9" # <-', "optimizer.momentum: got '0.9'", ">= 0 and < 1"),
@@ -194,7 +224,13 @@ TYPES = [
     edit("arms-empty", ARMS, "arms: {} # <-\n", "arms: is empty", "at least 1"),
     edit("arms-missing", ARMS, "", "study.yaml:1: arms: is missing"),
     edit("arm-null", "  plain:\n    space: plain\n", "  plain: # <-\n", "arms.plain: got null", "a mapping"),
-    edit("arm-empty", "  plain:\n    space: plain\n", "  plain: {} # <-\n", "arms.plain: the arm is empty", "a space, param"),
+    edit(
+        "arm-empty",
+        "  plain:\n    space: plain\n",
+        "  plain: {} # <-\n",
+        "arms.plain: the arm is empty",
+        "a space, param",
+    ),
     edit("arm-text", "  plain:\n    space: plain\n", "  plain: plain # <-\n", "arms.plain: got 'plain'", "a mapping"),
     edit("space-number", "space: plain", "space: 5 # <-", "arms.plain.space: got 5", "the name of a search space, or"),
     edit("parameters-null", "    space: plain", "    parameters: # <-", "arms.plain.parameters: got null", "a mapping"),
@@ -225,24 +261,48 @@ TYPES = [
     parameter("when-list", "rho: {low: 1, high: 2, when: [a]}", "rho.when: got ['a']", "a mapping"),
     edit("sampling-mapping", SAMPLING, "sampling: {sampler: qmc} # <-\n", "sampling: got {'sampler': 'qmc'}", "a list"),
     edit("phase-text", QMC, "  - qmc # <-\n", "sampling.0: got 'qmc'", "a mapping (key: value)"),
-    edit("sampler-missing", "  - sampler: qmc\n    configurations: 4", "  - configurations: 4 # <-", "sampling.0.sampler: is miss"),
+    edit(
+        "sampler-missing",
+        "  - sampler: qmc\n    configurations: 4",
+        "  - configurations: 4 # <-",
+        "sampling.0.sampler: is miss",
+    ),
     edit("sampler-list", "  - sampler: qmc", "  - sampler: [qmc] # <-", "sampling.0.sampler: got ['qmc']", "a text"),
     edit("configurations-text", "s: 4", "s: '4' # <-", "sampling.0.configurations: got '4'", "a whole number >= 1"),
     edit("configurations-zero", "s: 4", "s: 0 # <-", "sampling.0.configurations: got 0", "a whole number >= 1"),
-    edit("configurations-many", "s: 4", "s: 5000000 # <-", "sampling.0.configurations: got 5000000", "from 1 to 1000000"),
-    edit("configurations-none", "    configurations: 4\n", "", ":25: sampling.0.configurations: is missing", "only grid"),
-    edit("options-null", "options: {n_startup_trials: 2}", "options: # <-", "sampling.1.options: got null", "a mapping"),
+    edit(
+        "configurations-many", "s: 4", "s: 5000000 # <-", "sampling.0.configurations: got 5000000", "from 1 to 1000000"
+    ),
+    edit(
+        "configurations-none", "    configurations: 4\n", "", ":25: sampling.0.configurations: is missing", "only grid"
+    ),
+    edit(
+        "options-null", "options: {n_startup_trials: 2}", "options: # <-", "sampling.1.options: got null", "a mapping"
+    ),
     edit("option-text", "trials: 2}", "trials: ten} # <-", "sampling.1.options.n_startup_trials: got 'ten'", ">= 0"),
     edit("option-float", "trials: 2}", "trials: 2.5} # <-", "options.n_startup_trials: got 2.5", "a whole number >= 0"),
-    edit("option-true", "trials: 2}", "trials: true} # <-", "options.n_startup_trials: got true", "a whole number >= 0"),
+    edit(
+        "option-true", "trials: 2}", "trials: true} # <-", "options.n_startup_trials: got true", "a whole number >= 0"
+    ),
     edit("option-nan", "trials: 2}", "trials: .nan} # <-", "sampling.1.options.n_startup_trials: got nan", "finite"),
-    edit("option-choice", QMC, QMC + "    options: {qmc_type: sobl} # <-\n", "options.qmc_type: got 'sobl'", "'sobol'?"),
+    edit(
+        "option-choice", QMC, QMC + "    options: {qmc_type: sobl} # <-\n", "options.qmc_type: got 'sobl'", "'sobol'?"
+    ),
     edit("option-switch", QMC, QMC + "    options: {scramble: 1} # <-\n", "options.scramble: got 1;", "true or false"),
-    edit("options-together", "{n_startup_trials: 2}", "{group: true, multivariate: false} # <-", "sampling.1.options: tpe refuses its options"),
+    edit(
+        "options-together",
+        "{n_startup_trials: 2}",
+        "{group: true, multivariate: false} # <-",
+        "sampling.1.options: tpe refuses its options",
+    ),
     edit("sampling-empty", SAMPLING, "sampling: [] # <-\n", "sampling: is empty", "at least 1"),
     edit("sampling-seed", "sampling_seed: 0", "sampling_seed: -1 # <-", "sampling_seed: got -1", "a whole number >= 0"),
-    edit("top-configurations", "seeds: 2\nc", "seeds: 2\nconfigurations: no # <-\nc", "configurations: got false", ">= 1"),
-    edit("seeds-zero", "seeds: 2\nc", "seeds: 0 # <-\nc", "seeds: got 0", "a number of seeds from 1 to 1000, or a list"),
+    edit(
+        "top-configurations", "seeds: 2\nc", "seeds: 2\nconfigurations: no # <-\nc", "configurations: got false", ">= 1"
+    ),
+    edit(
+        "seeds-zero", "seeds: 2\nc", "seeds: 0 # <-\nc", "seeds: got 0", "a number of seeds from 1 to 1000, or a list"
+    ),
     edit("seeds-negative", "seeds: 2\nc", "seeds: [0, -1] # <-\nc", "seeds: got [0, -1]", "whole numbers >= 0"),
     edit("seeds-twice", "seeds: 2\nc", "seeds: [3, 1, 3] # <-\nc", "seeds: got [3, 1, 3]", "each seed once"),
     edit("seeds-texts", "seeds: 2\nc", "seeds: ['0', '1'] # <-\nc", "seeds: got ['0', '1']", "whole numbers >= 0"),
@@ -254,15 +314,42 @@ TYPES = [
     edit("confirm-number", "{top: 1, seeds: 2}", "3 # <-", "confirm: got 3", "a mapping (key: value)"),
     edit("confirm-one-seed", "{top: 1, seeds: 2}", "{top: 1, seeds: 1} # <-", "confirm.seeds: got 1", "number >= 2"),
     edit("confirm-top-zero", "{top: 1,", "{top: 0, # <-\n", "confirm.top: got 0", "a whole number >= 1"),
-    edit("objectives-list", "{val_accuracy: maximize, flops: minimize}", "[val_accuracy] # <-", "objectives: got ['val_", "mapp"),
-    edit("objectives-empty", "{val_accuracy: maximize, flops: minimize}", "{} # <-", "objectives: got an empty mapp", "at least"),
-    edit("objective-way", "maximize", "maximise # <-\n", "objectives.val_accuracy: got 'maximise'", "'maximize'?", "minimize"),
+    edit(
+        "objectives-list",
+        "{val_accuracy: maximize, flops: minimize}",
+        "[val_accuracy] # <-",
+        "objectives: got ['val_",
+        "mapp",
+    ),
+    edit(
+        "objectives-empty",
+        "{val_accuracy: maximize, flops: minimize}",
+        "{} # <-",
+        "objectives: got an empty mapp",
+        "at least",
+    ),
+    edit(
+        "objective-way",
+        "maximize",
+        "maximise # <-\n",
+        "objectives.val_accuracy: got 'maximise'",
+        "'maximize'?",
+        "minimize",
+    ),
     edit("cpus-zero", "cpus: 1", "cpus: 0 # <-\n", "resources.cpus: got 0", "a whole number >= 1"),
     edit("gpus-negative", "gpus: auto", "gpus: -1 # <-\n", "resources.gpus: got -1", "auto, or a number >= 0"),
     edit("gpus-infinite", "gpus: auto", "gpus: .inf # <-\n", "resources.gpus: got inf", "auto, or a number >= 0"),
     edit("gpus-text", "gpus: auto", "gpus: atuo # <-\n", "resources.gpus: got 'atuo'", "auto, or a number", "'auto'?"),
-    edit("concurrent-half", "concurrent: 1", "concurrent: 1.5 # <-\n", "resources.concurrent: got 1.5", "auto, or a whole"),
-    edit("stopping", "stopping: null", "stopping: {scheduler: asha} # <-", "stopping: got {'scheduler': 'asha'}", "null"),
+    edit(
+        "concurrent-half",
+        "concurrent: 1",
+        "concurrent: 1.5 # <-\n",
+        "resources.concurrent: got 1.5",
+        "auto, or a whole",
+    ),
+    edit(
+        "stopping", "stopping: null", "stopping: {scheduler: asha} # <-", "stopping: got {'scheduler': 'asha'}", "null"
+    ),
 ]
 
 RANGES = [
@@ -280,7 +367,9 @@ RANGES = [
     parameter("when-nan", "rho: {low: 0, high: 1, when: {lr: .nan}}", "rho.when.lr: got nan", "a finite number"),
     parameter("negative-rho-range", "rho: {low: -1, high: 1}", "parameters.rho.low: got -1", "a finite number >= 0"),
     parameter("negative-rho-choice", "rho: {choices: [0, -0.5]}", "rho.choices: got -0.5", "a finite number >= 0"),
-    parameter("default-outside", "rho: {low: 0, high: 1, default: 2}", "rho.default: default 2 is outside", "from 0 to 1"),
+    parameter(
+        "default-outside", "rho: {low: 0, high: 1, default: 2}", "rho.default: default 2 is outside", "from 0 to 1"
+    ),
     parameter("default-no-choice", "rho: {choices: [1, 2], default: 3}", "rho.default: default 3 is", "one of 1, 2"),
     parameter("grid-outside", "rho: {low: 0, high: 1, grid: [0.5, 3]}", "rho.grid: the grid value 3", "from 0 to 1"),
     parameter("grid-empty", "rho: {low: 0, high: 1, grid: []}", "rho.grid: got []", "at least one value"),
@@ -290,7 +379,9 @@ RANGES = [
     parameter("choices-and-low", "rho: {choices: [1], low: 0}", "rho.low: low stands beside choices", "either"),
     parameter("choices-and-log", "rho: {choices: [1], log: true}", "rho.log: log stands beside choices", "either"),
     parameter("step-with-log", "rho: {low: 1, high: 2, log: true, step: 1}", "rho.step: step stands beside log: true"),
-    parameter("step-zero", "rho: {low: 1, high: 2, step: 0}", "rho.step: got 0", "a number > 0 that divides high - low = 1"),
+    parameter(
+        "step-zero", "rho: {low: 1, high: 2, step: 0}", "rho.step: got 0", "a number > 0 that divides high - low = 1"
+    ),
     parameter("step-negative", "rho: {low: 1, high: 2, step: -1}", "rho.step: got -1", "a number > 0 that divides"),
     parameter("step-cut", "rho: {low: 1, high: 2, step: 0.4}", "rho.step: got 0.4", "that divides high - low = 1"),
     parameter("step-too-long", "rho: {low: 1, high: 2, step: 5}", "rho.step: got 5", "that divides high - low = 1"),
@@ -306,9 +397,13 @@ RANGES = [
     fixed("fixed-inf", "weight_decay: -.inf", "fixed.weight_decay: got -inf", "a finite number"),
     fixed("fixed-huge", f"weight_decay: 1{'0' * 400}", "fixed.weight_decay: got 1000", "a finite number"),
     fixed("5000-digits", f"interval: {'7' * 5000}", "fixed.interval: got a number of 5,000 digits", "at most 1,000"),
-    fixed("5000-digits-text", f"interval: '{'7' * 5000}'", "interval: got '777", "(5002 characters)", "whole number >= 1"),
+    fixed(
+        "5000-digits-text", f"interval: '{'7' * 5000}'", "interval: got '777", "(5002 characters)", "whole number >= 1"
+    ),
     fixed("lr-twice", "lr: 0.1", "arms.sam.fixed.lr: 'lr' is both searched and fixed", "one of the two"),
-    Case("rho-negative", BASE.replace(RHO, "").replace(FIXED, "      rho: -0.1 # <-\n"), ("fixed.rho: got -0.1", ">= 0")),
+    Case(
+        "rho-negative", BASE.replace(RHO, "").replace(FIXED, "      rho: -0.1 # <-\n"), ("fixed.rho: got -0.1", ">= 0")
+    ),
 ]
 
 # BASE without the parameter that the case gives the arm in another form.
@@ -335,14 +430,23 @@ SHARD_COUNTS += [
     }.items()
 ]
 SHARD_COUNTS += [
-    edit("shared-shards", "  momentum: 0.9", "  num_shards: 300 # <-", "optimizer.num_shards: got num_shards up to 300"),
-    edit("small-batch", SHARDS, "      batch_size: {choices: [2, 64]}\n      num_shards: {choices: [1, 4]} # <-\n",
-         "num_shards up to 4 with a batch_size of 2", "from 1 to 2"),
+    edit(
+        "shared-shards", "  momentum: 0.9", "  num_shards: 300 # <-", "optimizer.num_shards: got num_shards up to 300"
+    ),
+    edit(
+        "small-batch",
+        SHARDS,
+        "      batch_size: {choices: [2, 64]}\n      num_shards: {choices: [1, 4]} # <-\n",
+        "num_shards up to 4 with a batch_size of 2",
+        "from 1 to 2",
+    ),
 ]
 
 
 def task(name: str, reference: str, *says: str) -> Case:
-    return edit(name, "  name: digits\n  model: mlp\n  label_noise: 0.3", f"  name: {reference} # <-", "task.name: ", *says)
+    return edit(
+        name, "  name: digits\n  model: mlp\n  label_noise: 0.3", f"  name: {reference} # <-", "task.name: ", *says
+    )
 
 
 def phase(name: str, line: str, *says: str) -> Case:
@@ -364,20 +468,30 @@ NAMED = [
     task("import-syntax", "hps_syntax:T", "importing hps_syntax failed: SyntaxError"),
     task("import-needs", "hps_needs:T", "no module 'hps_not_installed_anywhere'; install it"),
     phase("no-sampler", "qcm", "sampling.0.sampler: unknown sampler 'qcm'", "grid, random, qmc, tpe", "'qmc'?"),
-    edit("no-space", "space: plain", "space: plane # <-", "arms.plain.space: no search space named 'plane'", "'plain'?"),
+    edit(
+        "no-space", "space: plain", "space: plane # <-", "arms.plain.space: no search space named 'plane'", "'plain'?"
+    ),
     edit("no-space-file", "space: plain", "space: my/space.yaml # <-", "arms.plain.space: no search space", "a path"),
     edit("long-space", "space: plain", f"space: {'p' * 5000} # <-", "no search space named 'ppp", "(5002 characters)"),
     edit("empty-space", "space: plain", "space: '' # <-", "arms.plain.space: no search space named ''"),
     edit("no-objective", "{val_accuracy:", "{val_acuracy: # <-\n", "unknown metric 'val_acuracy'", "'val_accuracy'?"),
     edit("test-objective", "{val_accuracy:", "{test_accuracy: # <-\n", "selecting on the test set", "'val_accuracy'?"),
-    edit("cost-first", "{val_accuracy: maximize, flops: minimize}", "{flops: minimize} # <-", "objectives.flops: 'flops' is a cost", "a metric first"),
-    edit("beta-of-sgd", "  momentum: 0.9", "  beta1: 0.8 # <-", "optimizer.beta1: base sgd has no hyperparameter", "lr"),
+    edit(
+        "cost-first",
+        "{val_accuracy: maximize, flops: minimize}",
+        "{flops: minimize} # <-",
+        "objectives.flops: 'flops' is a cost",
+        "a metric first",
+    ),
+    edit(
+        "beta-of-sgd", "  momentum: 0.9", "  beta1: 0.8 # <-", "optimizer.beta1: base sgd has no hyperparameter", "lr"
+    ),
     edit("epochs-twice", "  momentum: 0.9", "  epochs: 3 # <-", "optimizer.epochs: stands in the wrong", "task.epochs"),
     Case(
         "momentum-of-adamw",
-        BASE.replace("  momentum: 0.9\n", "").replace("base: sgd", "base: adamw").replace(
-            RHO, "      momentum: {low: 0.5, high: 0.9} # <-\n"
-        ),
+        BASE.replace("  momentum: 0.9\n", "")
+        .replace("base: sgd", "base: adamw")
+        .replace(RHO, "      momentum: {low: 0.5, high: 0.9} # <-\n"),
         ("arms.sam.parameters.momentum: base adamw has no hyperparameter 'momentum'", "beta1"),
     ),
     edit("option-type", "label_noise: 0.3", "label_noise: '0.3' # <-", "task.label_noise: got '0.3'", "a number"),
@@ -461,59 +575,107 @@ FILES = [
     Case("recursive-mapping", "name: a\narms: &a {b: *a}\n", ("study.yaml:2: nested deeper than 40 levels, or an",)),
     Case("deep-list", "name: " + "[" * 10_000 + "]" * 10_000, ("study.yaml: nested deeper than 40 levels",)),
     Case("deep-mapping", "name: " + "{a: " * 60 + "1" + "}" * 60, ("study.yaml: nested deeper than 40 levels",)),
-    edit("python-tag", "description: A right study", "description: !!python/object/apply:os.system ['true'] # <-",
-         "description: got the type tag 'tag:yaml.org,2002:python/object/apply:os.system'", "without type tags"),
-    edit("binary-tag", "description: A right study", "description: !!binary aGk= # <-", "description: got the type tag"),
+    edit(
+        "python-tag",
+        "description: A right study",
+        "description: !!python/object/apply:os.system ['true'] # <-",
+        "description: got the type tag 'tag:yaml.org,2002:python/object/apply:os.system'",
+        "without type tags",
+    ),
+    edit(
+        "binary-tag", "description: A right study", "description: !!binary aGk= # <-", "description: got the type tag"
+    ),
     edit("set-tag", "confirm: {top: 1, seeds: 2}", "confirm: !!set {top} # <-", "confirm: got the type tag"),
     edit("int-tag", "seeds: 2\nc", "seeds: !!int many\nc", "study.yaml", "not valid YAML", "'many'"),
     Case("two-documents", BASE + "---\nname: b\n", ("study.yaml:36: not valid YAML: expected a single document",)),
     edit("tab", "  name: digits", "\tname: digits # <-", "not valid YAML: ", r"'\t'"),
-    Case("unclosed", BASE.replace("concurrent: 1}", "concurrent: 1"), (":35: not valid YAML: ", "began on line 34", "','")),
+    Case(
+        "unclosed",
+        BASE.replace("concurrent: 1}", "concurrent: 1"),
+        (":35: not valid YAML: ", "began on line 34", "','"),
+    ),
     edit("unknown-alias", "seeds: 2\nc", "seeds: *nothing # <-\nc", "not valid YAML: ", "undefined alias 'nothing'"),
     edit("list-as-key", "description: A right", "? [a]\n: A right", "study.yaml:2: a key must be plain text"),
     edit("key-twice", "seeds: 2\nc", "seeds: 2\nseeds: 3 # <-\nc", "the key 'seeds' is given twice, first on line 31"),
     edit("arm-twice", "  plain:\n", "  sam: # <-\n", "arms.sam: the key 'sam' is given twice, first on line 14"),
-    parameter("deep-key-twice", "rho: {low: 1, high: 2, low: 0}", "arms.sam.parameters.rho.low: the key 'low' is given t"),
-    edit("number-key-twice", "  plain:\n    space: plain\n", "  1: {space: plain}\n  '1': {space: plain} # <-\n", "twice"),
+    parameter(
+        "deep-key-twice", "rho: {low: 1, high: 2, low: 0}", "arms.sam.parameters.rho.low: the key 'low' is given t"
+    ),
+    edit(
+        "number-key-twice", "  plain:\n    space: plain\n", "  1: {space: plain}\n  '1': {space: plain} # <-\n", "twice"
+    ),
 ]
 
 WHEN = [
-    parameter("when-unknown", "rho: {low: 1, high: 2, when: {sigm: 1}}", "rho.when.sigm: 'sigm' is not in the arm",
-              "lr, num_shards, sigma, adaptive", "'sigma'?"),
+    parameter(
+        "when-unknown",
+        "rho: {low: 1, high: 2, when: {sigm: 1}}",
+        "rho.when.sigm: 'sigm' is not in the arm",
+        "lr, num_shards, sigma, adaptive",
+        "'sigma'?",
+    ),
     parameter("when-impossible", "rho: {low: 1, high: 2, when: {num_shards: 3}}", "num_shards can never be 3", "1, 4"),
     parameter("when-off-step", "rho: {low: 1, high: 2, when: {sigma: 0.7}}", "sigma can never be 0.7", "from -1 to 1"),
     parameter("when-itself", "rho: {low: 1, high: 2, when: {rho: 1}}", "rho.when.rho: rho names itself", "lr, num_"),
-    edit("when-circle", RHO + SHARDS, "      rho: {low: 1, high: 2, when: {num_shards: 1}}\n"
-         "      num_shards: {choices: [1, 4], when: {rho: 1}}\n", ":15: arms.sam.parameters: the conditions of ",
-         "rho", "num_shards", "circle"),
+    edit(
+        "when-circle",
+        RHO + SHARDS,
+        "      rho: {low: 1, high: 2, when: {num_shards: 1}}\n      num_shards: {choices: [1, 4], when: {rho: 1}}\n",
+        ":15: arms.sam.parameters: the conditions of ",
+        "rho",
+        "num_shards",
+        "circle",
+    ),
 ]
 
 GRID = [
-    edit("grid-without", "  - sampler: qmc\n", "  - sampler: grid # <-\n", "0.sampler: arm sam: ", "for rho", "arm plain: ",
-         "for lr", "a grid for each parameter, or another sampler", mistakes=2),
+    edit(
+        "grid-without",
+        "  - sampler: qmc\n",
+        "  - sampler: grid # <-\n",
+        "0.sampler: arm sam: ",
+        "for rho",
+        "arm plain: ",
+        "for lr",
+        "a grid for each parameter, or another sampler",
+        mistakes=2,
+    ),
     Case(
         "grid-too-fine",
-        BASE.replace("    space: plain\n", "    parameters: {interval: {low: 1, high: 1000000000, int: true}}\n"
-                     "    sampling:\n      - sampler: grid # <-\n"),
+        BASE.replace(
+            "    space: plain\n",
+            "    parameters: {interval: {low: 1, high: 1000000000, int: true}}\n"
+            "    sampling:\n      - sampler: grid # <-\n",
+        ),
         ("arms.plain.sampling.0.sampler: arm plain: a grid of 1e+09 values from 1 to 1e+09 is too fine", "another"),
     ),
     Case(
         "grid-too-many",
-        BASE.replace("    space: plain\n", "    parameters: {interval: {low: 1, high: 3000, int: true}, "
-                     "epochs: {low: 1, high: 3000, int: true}}\n    sampling:\n      - sampler: grid # <-\n"),
+        BASE.replace(
+            "    space: plain\n",
+            "    parameters: {interval: {low: 1, high: 3000, int: true}, "
+            "epochs: {low: 1, high: 3000, int: true}}\n    sampling:\n      - sampler: grid # <-\n",
+        ),
         ("arms.plain.sampling.0.sampler: arm plain: a grid of 9,000,000 cells", "at most 1,000,000 cells"),
     ),
     Case(
         "grid-options",
-        BASE.replace("    space: plain\n", "    parameters: {interval: {choices: [1, 2]}}\n"
-                     "    sampling:\n      - {sampler: grid, options: {shuffle: true}} # <-\n"),
+        BASE.replace(
+            "    space: plain\n",
+            "    parameters: {interval: {choices: [1, 2]}}\n"
+            "    sampling:\n      - {sampler: grid, options: {shuffle: true}} # <-\n",
+        ),
         ("arms.plain.sampling.0.options.shuffle: unknown option 'shuffle'", "grid has no options"),
     ),
 ]
 
 FUNCTIONS = [
-    function("function-optimizer", "arms:\n", "optimizer: {lr: 0.1} # <-\narms:\n", "optimizer: a training function has"),
-    function("function-epochs", ":train'}", ":train', epochs: 3} # <-", "task.epochs: a training function takes no", "fixed"),
+    function(
+        "function-optimizer", "arms:\n", "optimizer: {lr: 0.1} # <-\narms:\n", "optimizer: a training function has"
+    ),
+    function(
+        "function-epochs", ":train'}", ":train', epochs: 3} # <-", "task.epochs: a training function takes no", "fixed"
+    ),
     function("function-option", ":train'}", ":train', width: 3} # <-", "task.width: unknown key 'width'", "name"),
     function("function-cost-first", "{score: maximize}", "{seconds: minimize} # <-", "'seconds' is a cost", "a metric"),
 ]
@@ -545,7 +707,17 @@ OVERRIDES = [
 ]
 
 CASES = [
-    *UNKNOWN_KEYS, *TYPES, *RANGES, *SHARD_COUNTS, *NAMED, *BAD_NAMES, *FILES, *WHEN, *GRID, *FUNCTIONS, *OVERRIDES
+    *UNKNOWN_KEYS,
+    *TYPES,
+    *RANGES,
+    *SHARD_COUNTS,
+    *NAMED,
+    *BAD_NAMES,
+    *FILES,
+    *WHEN,
+    *GRID,
+    *FUNCTIONS,
+    *OVERRIDES,
 ]
 
 # Every word that only a programmer of hpsearch would understand.
@@ -617,9 +789,40 @@ def test_wrong_study(case: Case) -> None:
 
 
 ANYTHING = [
-    "null", "true", "no", "0", "-1", "1", "2.5", "1e3", "-0.0", ".nan", ".inf", "-.inf", "1" + "0" * 400, "7" * 5000, "''", "text",
-    "'24'", "2024-01-01", "1:30", "0x1f", "[]", "[1]", "[null]", "[[1]]", "{}", "{a: 1}", "{a: {b: [1, .nan]}}", "{low: 1, high: 2}",
-    "{choices: [a, b]}", "'" + "x" * 5000 + "'", '"\\0\\e\\n\\ud800"', "[" + "1, " * 500 + "]", "{'': 1}", "{'../x': {lr: 1}}",
+    "null",
+    "true",
+    "no",
+    "0",
+    "-1",
+    "1",
+    "2.5",
+    "1e3",
+    "-0.0",
+    ".nan",
+    ".inf",
+    "-.inf",
+    "1" + "0" * 400,
+    "7" * 5000,
+    "''",
+    "text",
+    "'24'",
+    "2024-01-01",
+    "1:30",
+    "0x1f",
+    "[]",
+    "[1]",
+    "[null]",
+    "[[1]]",
+    "{}",
+    "{a: 1}",
+    "{a: {b: [1, .nan]}}",
+    "{low: 1, high: 2}",
+    "{choices: [a, b]}",
+    "'" + "x" * 5000 + "'",
+    '"\\0\\e\\n\\ud800"',
+    "[" + "1, " * 500 + "]",
+    "{'': 1}",
+    "{'../x': {lr: 1}}",
 ]
 
 

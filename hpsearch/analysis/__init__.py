@@ -9,6 +9,7 @@ import pandas as pd
 from hpsearch.analysis.arms import ArmFacts, describe_arms
 from hpsearch.analysis.best import Best, best_of_arms
 from hpsearch.analysis.columns import standard
+from hpsearch.analysis.compare import Difference, differences
 from hpsearch.analysis.configurations import summarize
 from hpsearch.analysis.failures import Failures, failures
 from hpsearch.analysis.objective import Objective, find_objectives, on_test
@@ -40,6 +41,7 @@ class Analysis:
     overview: Overview
     configurations: pd.DataFrame
     best: tuple[Best, ...]
+    differences: tuple[Difference, ...]
     fronts: tuple[Front, ...]
     sensitivities: tuple[Sensitivity, ...]
     surfaces: tuple[Surface, ...]
@@ -64,6 +66,7 @@ def analyze(table: pd.DataFrame, study: "Study | None" = None, objectives: dict[
     metric = goals[0].column if goals else "val_accuracy"
     configurations = summarize(trials, metric)
     test = on_test(trials, goals[0]) if goals else None
+    best = best_of_arms(trials, configurations, names, goals[0], test) if goals else ()
     return Analysis(
         trials=trials,
         objectives=goals,
@@ -72,7 +75,8 @@ def analyze(table: pd.DataFrame, study: "Study | None" = None, objectives: dict[
         arms=arms,
         overview=describe_run(trials, names),
         configurations=configurations,
-        best=best_of_arms(trials, configurations, names, goals[0], test) if goals else (),
+        best=best,
+        differences=differences(trials, best, test or goals[0]) if goals else (),
         fronts=fronts(configurations, goals) if goals else (),
         sensitivities=sensitivities(configurations, arms),
         surfaces=_surfaces(configurations, arms),

@@ -35,8 +35,8 @@ class Estimate:
         return self.low <= other.high and other.low <= self.high
 
 
-def estimate(values: ArrayLike) -> Estimate:
-    """Mean, sd (ddof 1) and mean +- t(0.975, n - 1) * sd / sqrt(n) of the finite values."""
+def estimate(values: ArrayLike, level: float = LEVEL) -> Estimate:
+    """Mean, sd (ddof 1) and mean +- t((1 + level) / 2, n - 1) * sd / sqrt(n) of the finite values."""
     x = np.asarray(values, dtype=float)  # (n,)
     x = x[np.isfinite(x)]
     n = len(x)
@@ -44,11 +44,11 @@ def estimate(values: ArrayLike) -> Estimate:
     if n < 2:
         return Estimate(n, mean, math.nan, math.nan, math.nan)
     sd = float(x.std(ddof=1))
-    half = float(t_quantile(n - 1)) * sd / math.sqrt(n)
+    half = float(t_quantile(n - 1, level)) * sd / math.sqrt(n)
     return Estimate(n, mean, sd, mean - half, mean + half)
 
 
-def t_quantile(df: ArrayLike) -> NDArray[np.float64]:
-    """Two-sided 95 % quantile of Student's t; NaN where df is not positive."""
+def t_quantile(df: ArrayLike, level: float = LEVEL) -> NDArray[np.float64]:
+    """Two-sided quantile of Student's t; NaN where df is not positive."""
     df = np.asarray(df, dtype=float)
-    return np.asarray(stdtrit(np.where(df > 0, df, np.nan), (1 + LEVEL) / 2), dtype=float)
+    return np.asarray(stdtrit(np.where(df > 0, df, np.nan), (1 + level) / 2), dtype=float)

@@ -82,6 +82,15 @@ def estimate(objective: Objective, found: Estimate) -> str:
     return f"{number(found.mean, 4)}{PLUS_MINUS}{number(found.half, 2)}"
 
 
+def difference(objective: Objective, found: Estimate) -> str:
+    """A signed difference ± half width; of shares in percentage points."""
+    if objective.share:
+        text, half, unit = f"{100 * found.mean:+.2f}", f"{100 * found.half:.2f}", f"{SPACE}points"
+    else:
+        text, half, unit = f"{found.mean:+.3g}", number(found.half, 2), ""
+    return text.replace("-", MINUS) + f"{PLUS_MINUS}{half}{unit}"
+
+
 def spread(objective: Objective, sd: float) -> str:
     """A standard deviation in the metric's unit; percentage points for shares."""
     if not math.isfinite(sd):

@@ -70,6 +70,7 @@ def build_report(table: pd.DataFrame, study: "Study | None" = None, study_text: 
         colours={arm: look.colour for arm, look in looks.items()},
         findings=words.findings(analysis),
         order=words.order_text(analysis),
+        against=words.difference_text(analysis),
         facts=view.facts(analysis, study),
         count_columns=view.count_columns(analysis),
         arms=view.arm_rows(analysis),

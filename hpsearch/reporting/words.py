@@ -111,6 +111,20 @@ def order_text(analysis: Analysis) -> str:
     return f"Confirmed intervals that do not overlap: {pairs}.{tail}"
 
 
+def difference_text(analysis: Analysis) -> str:
+    """The arms against the first one, paired by seed; empty where that was not confirmed."""
+    judged = analysis.test or analysis.objective
+    if not analysis.differences or judged is None:
+        return ""
+    first = analysis.differences[0]
+    shown = "; ".join(f"{d.arm} {fmt.difference(judged, d.estimate)}" for d in analysis.differences)
+    counts = sorted({d.estimate.n for d in analysis.differences})
+    fresh = seeds(counts[-1], "fresh seed") if len(counts) == 1 else f"{counts[0]} to {counts[-1]} fresh seeds"
+    together = f", Bonferroni over {first.comparisons} arms" if first.comparisons > 1 else ""
+    name = fmt.metric_name(judged.name)
+    return f"Against {first.control}, {name} paired by seed: {shown} (95 % t intervals, {fresh}{together})."
+
+
 def listed(names: Sequence[str]) -> str:
     return names[0] if len(names) == 1 else ", ".join(names[:-1]) + " and " + names[-1]
 
