@@ -45,8 +45,8 @@ def test_plan_of_the_quickstart_trains_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     result = call("plan", "quickstart", "--configurations", "2", "--seeds", "1")
     assert result.exit_code == 0, result.output
-    # Six arms with two configurations of one seed, and five confirmation runs each.
-    assert re.search(r"total\s+12\s+42\s+0\s+42", result.stdout), result.stdout
+    # Six arms with two configurations of one seed, and eight confirmation runs each.
+    assert re.search(r"total\s+12\s+60\s+0\s+60", result.stdout), result.stdout
     assert not (tmp_path / "runs").exists()
 
 
