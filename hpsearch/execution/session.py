@@ -59,8 +59,9 @@ def ray_session(
             **own,
         )
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        where = f"to the cluster at {address}" if address else "on this machine"
-        raise RunError(f"Ray could not be started {where}: {str(error).strip().splitlines()[0]}") from error
+        where = f"cluster at {address}" if address else "could be started on this machine"
+        hint = "; a cluster with token authentication needs RAY_AUTH_MODE=token and its ~/.ray/auth_token" if address else ""
+        raise RunError(f"no Ray {where}: {str(error).strip().splitlines()[0]}{hint}") from error
     try:
         found = ray.cluster_resources()  # type: ignore[no-untyped-call]
         yield _capacity(found, cpus, gpus, concurrent, getattr(context, "dashboard_url", None))
