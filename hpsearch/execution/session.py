@@ -59,9 +59,11 @@ def ray_session(
             **own,
         )
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        where = f"cluster at {address}" if address else "could be started on this machine"
-        hint = "; a cluster with token authentication needs RAY_AUTH_MODE=token and its ~/.ray/auth_token" if address else ""
-        raise RunError(f"no Ray {where}: {str(error).strip().splitlines()[0]}{hint}") from error
+        why = str(error).strip().splitlines()[0]
+        if address:
+            hint = "a cluster with token authentication needs RAY_AUTH_MODE=token and its ~/.ray/auth_token"
+            raise RunError(f"no Ray cluster at {address}: {why}; {hint}") from error
+        raise RunError(f"Ray could not be started on this machine: {why}; `hpsearch doctor` looks further") from error
     try:
         found = ray.cluster_resources()  # type: ignore[no-untyped-call]
         yield _capacity(found, cpus, gpus, concurrent, getattr(context, "dashboard_url", None))
