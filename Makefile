@@ -3,7 +3,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
 
-.PHONY: quickstart test test-slow lint bench clean
+.PHONY: quickstart test lint bench clean
 
 quickstart: $(VENV)/installed
 	$(BIN)/hpsearch run quickstart
@@ -12,9 +12,6 @@ quickstart: $(VENV)/installed
 
 test: $(VENV)/dev
 	$(BIN)/python -m pytest -q
-
-test-slow: $(VENV)/dev
-	$(BIN)/python -m pytest -q -m slow
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

@@ -264,14 +264,9 @@ class _ArmPlan:
         done = [result for result in results if result is not None and result.done]
         if not done or None in results:
             return None
-        means = []
-        for name in self._study.objectives:
-            values = [result.metrics.get(name, result.cost.get(name)) for result in done]
-            known = [value for value in values if value is not None]
-            if len(known) < len(values):
-                return None
-            means.append(sum(known) / len(known))
-        return tuple(means)
+        means = [_mean(done, name) for name in self._study.objectives]
+        known = [mean for mean in means if mean is not None]
+        return tuple(known) if len(known) == len(means) else None
 
     def _best(self) -> list[Configuration]:
         """The configurations to confirm: the best means of the first objective over the study's seeds."""
@@ -280,9 +275,11 @@ class _ArmPlan:
         sign = 1 if self._study.objectives[self._study.objective] == "minimize" else -1
         scored = []
         for configuration in {**self._known_configurations(), **self._planned}.values():
-            means = self._means(configuration)
-            if means is not None:
-                scored.append((sign * means[0], configuration))
+            results = [self._known.get(trial_id) for trial_id in self._ids(configuration)]
+            done = [result for result in results if result is not None and result.done]
+            mean = _mean(done, self._study.objective) if None not in results else None
+            if mean is not None:
+                scored.append((sign * mean, configuration))
         scored.sort(key=lambda pair: pair[0])
         return [configuration for _, configuration in scored[: self._study.confirm.top]]
 
@@ -311,3 +308,20 @@ class _ArmPlan:
 
     def _is_done(self, trial_id: str) -> bool:
         return trial_id in self._known and self._known[trial_id].done
+
+
+def _mean(results: list[Result], objective: str) -> float | None:
+    """The mean of a metric or cost; None when there is no result, or one does not know it."""
+    values = [_value(result, objective) for result in results]
+    known = [value for value in values if value is not None]
+    return sum(known) / len(known) if values and len(known) == len(values) else None
+
+
+def _value(result: Result, objective: str) -> float | None:
+    """A diverged trial's cost is what it would have cost in full: it must not look cheap because it ended early."""
+    if objective in result.metrics:
+        return result.metrics[objective]
+    cost = result.cost.get(objective)
+    if cost is None or result.status != "diverged" or objective == "peak_memory_bytes":
+        return cost
+    return cost * (result.epochs_planned or 1) / (result.epochs or 1)

@@ -16,7 +16,7 @@ import torch
 from hpsearch.check import Checked
 from hpsearch.hyperparameters import Settings
 from hpsearch.planning import phase_sizes, planned_trials
-from hpsearch.results import Result, belongs, read_results
+from hpsearch.results import Result, belonging, read_results
 from hpsearch.sampling import ADAPTIVE, Params, Sequence, random_points
 from hpsearch.tasks import Task
 from hpsearch.training.cost import flops_per_sample
@@ -56,7 +56,7 @@ class Prediction:
 def predict(checked: Checked, folder: Path) -> Prediction:
     """Exact for phases that do not adapt; for the others, the mean over random points of the arm's space."""
     study = checked.study
-    results = [r for r in read_results(folder)[0] if r.done and belongs(r, study, checked.identity)]
+    results = [r for r in belonging(read_results(folder)[0], study, checked.identity) if r.done]
     device = "cuda" if torch.cuda.is_available() and study.resources.gpus != 0 else "cpu"
     torch.set_num_threads(study.resources.cpus)
     estimator = _by_results if checked.identity.function else _by_model

@@ -6,13 +6,14 @@ import fcntl
 import json
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
 
 from hpsearch.errors import InputError, RunError
 from hpsearch.identity import Identity
+from hpsearch.space import active
 from hpsearch.study import Study, read_study
 
 if TYPE_CHECKING:
@@ -92,8 +93,12 @@ class RunFolder:
             ) from None
         self._lock.truncate(0)
         self._lock.write(f"process {os.getpid()} on {os.uname().nodename}")
-        self._lock.flush()
-        self._end_torn_line()
+        try:
+            self._lock.flush()
+            self._end_torn_line()
+        except OSError as error:
+            self.close()
+            raise RunError(f"{path}: cannot write: {error.strerror}; what is there is kept") from error
 
     def __enter__(self) -> Self:
         return self
@@ -104,8 +109,12 @@ class RunFolder:
         self.close()
 
     def close(self) -> None:
-        self._file.close()
-        self._lock.close()  # the lock goes with it
+        try:
+            self._file.close()
+        except OSError:
+            pass  # what a full disk did not take is flushed again here; append() has raised already
+        finally:
+            self._lock.close()  # the lock goes with it
 
     def append(self, results: Iterable[Result]) -> None:
         """Writes the results and returns when they are on disk. Raises RunError when the disk refuses."""
@@ -166,17 +175,29 @@ def read_results(path: Path) -> tuple[list[Result], list[str]]:
     return list(latest.values()), warnings
 
 
-def belongs(result: Result, study: Study, identity: Identity) -> bool:
-    """Whether the study as it now stands contains the result: same task and optimizer, arm, fixed values, space."""
+def belonging(results: Iterable[Result], study: Study, identity: Identity) -> list[Result]:
+    """The results that the study as it now stands contains: same task and optimizer, arm, fixed values, space.
+
+    What is searched now may have been fixed then, and the other way round: `params` and `fixed` are as they stand now.
+    """
+    adopted = (_adopt(result, study, identity) for result in results)
+    return [result for result in adopted if result is not None]
+
+
+def _adopt(result: Result, study: Study, identity: Identity) -> Result | None:
     arm = study.arms.get(result.arm)
-    if arm is None or not all(name in arm.parameters for name in result.params):
-        return False
-    if not all(arm.parameters[name].contains(value, on_step=False) for name, value in result.params.items()):
-        return False
-    try:
-        return identity.trial_id(result.arm, result.params, result.seed) == result.trial_id
+    if arm is None:
+        return None
+    had = {**result.fixed, **result.params}
+    names = active(arm.parameters, had, arm.fixed)
+    params = {name: had[name] for name in names if name in had}
+    if not all(arm.parameters[name].contains(value, on_step=False) for name, value in params.items()):
+        return None
+    try:  # the id says whether all the rest is the same
+        same = len(params) == len(names) and identity.trial_id(result.arm, params, result.seed) == result.trial_id
     except ValueError:
-        return False
+        return None
+    return replace(result, params=params, fixed=arm.fixed) if same else None
 
 
 def load(path: str | Path, all: bool = False) -> pandas.DataFrame:
@@ -191,7 +212,7 @@ def load(path: str | Path, all: bool = False) -> pandas.DataFrame:
     results, _ = read_results(folder)
     if not all:
         identity = Identity.recorded(study)
-        results = [result for result in results if belongs(result, study, identity)]
+        results = belonging(results, study, identity)
     return to_table(results)
 
 

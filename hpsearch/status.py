@@ -10,7 +10,7 @@ from pathlib import Path
 from hpsearch.analysis.configurations import summarize
 from hpsearch.identity import Identity
 from hpsearch.planning import planned_trials
-from hpsearch.results import Result, belongs, is_running, read_results, read_run, to_table
+from hpsearch.results import Result, belonging, is_running, read_results, read_run, to_table
 from hpsearch.study import Study
 
 
@@ -39,7 +39,7 @@ def read_status(folder: Path) -> RunStatus:
     study = read_run(folder)
     results, warnings = read_results(folder)
     identity = Identity.recorded(study)
-    mine = [result for result in results if belongs(result, study, identity)]
+    mine = belonging(results, study, identity)
     best = best_so_far(study, mine)
     arms = {
         arm: ArmStatus(planned_trials(study, arm), Counter(r.status for r in mine if r.arm == arm), best.get(arm, ""))

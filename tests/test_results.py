@@ -2,6 +2,9 @@
 
 import errno
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
@@ -148,3 +151,43 @@ def test_the_table_has_its_columns_also_without_rows():
     table = to_table([])
     assert {"trial_id", "configuration_id", "arm", "seed", "status", "sampling.confirm"} <= set(table.columns)
     assert len(table) == 0
+
+
+def test_what_was_searched_and_is_fixed_now_belongs_and_the_other_way_round(tmp_path):
+    fixed = STUDY.replace(
+        "{parameters: {rho: {low: 0.1, high: 1.0}}, fixed: {lr: 0.1}}", "{fixed: {lr: 0.1, rho: 0.5}}"
+    )
+    with RunFolder(tmp_path) as folder:
+        folder.append([result(0.5), result(0.6)])
+        folder.write_study(study(fixed))
+    table = load(tmp_path)
+    assert table["fixed.rho"].tolist() == [0.5] and "params.rho" not in table
+    searched = STUDY.replace(
+        "rho: {low: 0.1, high: 1.0}}, fixed: {lr: 0.1}", "rho: {low: 0.1, high: 1}, lr: {low: 0.01, high: 1}}"
+    )
+    with RunFolder(tmp_path) as folder:
+        folder.write_study(study(searched))
+    assert load(tmp_path)["params.lr"].tolist() == [0.1, 0.1]
+
+
+def test_a_disk_that_stays_full_ends_with_the_one_message(tmp_path):
+    """The buffer that could not be written is flushed again on closing: that must not raise over the message."""
+    code = f"""
+import resource, signal, sys
+sys.path.insert(0, {str(Path(__file__).parent)!r})
+from pathlib import Path
+from test_results import result
+from hpsearch.results import RunFolder
+from hpsearch.errors import RunError
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+try:
+    with RunFolder(Path({str(tmp_path)!r})) as folder:
+        folder.append([result(0.1)])
+        resource.setrlimit(resource.RLIMIT_FSIZE, (700, 700))
+        folder.append([result(0.2), result(0.3)])
+except RunError as error:
+    print("told:", error)
+"""
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert said.stdout.startswith("told:") and "what is there is kept" in said.stdout, said.stderr
+    assert result(0.1) in read_results(tmp_path)[0]

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Analysis", "analyze"]
 
+EVEN = ("grid", "random", "qmc")  # samplers that do not look at results
+
 
 @dataclass(frozen=True)
 class Analysis:
@@ -52,6 +54,15 @@ class Analysis:
         return self.objectives[0] if self.objectives else None
 
     @property
+    def adaptive(self) -> tuple[int, int]:
+        """Configurations that an adaptive sampler chose, and all of them; confirmation runs are neither."""
+        selection = self.trials[~self.trials["sampling.confirm"]]
+        if "sampling.sampler" not in selection.columns:
+            return 0, selection["configuration_id"].nunique()
+        chosen = selection["sampling.sampler"].notna() & ~selection["sampling.sampler"].isin(EVEN)
+        return selection.loc[chosen, "configuration_id"].nunique(), selection["configuration_id"].nunique()
+
+    @property
     def measured(self) -> bool:
         """Whether any configuration has a mean of the objective."""
         return bool((self.configurations["n"] > 0).any())
@@ -76,7 +87,7 @@ def analyze(table: pd.DataFrame, study: "Study | None" = None, objectives: dict[
         overview=describe_run(trials, names),
         configurations=configurations,
         best=best,
-        differences=differences(trials, best, test or goals[0]) if goals else (),
+        differences=differences(trials, names, best, test or goals[0]) if goals else (),
         fronts=fronts(configurations, goals) if goals else (),
         sensitivities=sensitivities(configurations, arms),
         surfaces=_surfaces(configurations, arms),

@@ -60,7 +60,10 @@ def best_of_arms(
     found: list[Best] = []
     for arm in arms:
         rows = configurations[(configurations["arm"] == arm) & (configurations["n"] > 0)]
-        rows = rows.sort_values("mean", ascending=not objective.maximize, kind="stable")
+        # Where seeds are missing the mean is of the lucky ones: such a configuration comes after all whole ones.
+        whole = (rows["n_missing"] == 0) & (rows["n_failed"] == 0) & (rows["n"] >= rows["n"].max())
+        order = {"whole": False, "mean": not objective.maximize}
+        rows = rows.assign(whole=whole).sort_values(list(order), ascending=list(order.values()), kind="stable")
         runs = dict(iter(confirming[confirming["arm"] == arm].groupby("configuration_id")))
         for rank, (_, row) in enumerate(rows.iterrows(), start=1):
             confirmed = runs.get(row["configuration_id"])

@@ -28,8 +28,7 @@ def standard(table: pd.DataFrame) -> pd.DataFrame:
     if missing and len(table):
         raise InputError(
             f"a table of trials must have the columns {', '.join(REQUIRED)}, but this one lacks "
-            f"{', '.join(missing)}; it has {', '.join(map(str, table.columns))}. "
-            "`hpsearch import` adds them to a foreign table."
+            f"{', '.join(missing)}; it has {', '.join(map(str, table.columns))}"
         )
     wanted = {name: pd.Series(dtype=object) for name in missing}
     if "sampling.confirm" in table.columns:

@@ -24,11 +24,13 @@ class Difference:
     comparisons: int
 
 
-def differences(table: pd.DataFrame, best: Sequence[Best], judged: Objective) -> tuple[Difference, ...]:
+def differences(
+    table: pd.DataFrame, arms: Sequence[str], best: Sequence[Best], judged: Objective
+) -> tuple[Difference, ...]:
     """Each arm's best configuration against that of the first arm, where both were confirmed on two seeds or more.
 
-    A seed fixes the initial weights, the order of batches and the label noise in every arm, so a difference on one
-    seed is freed of what they add to both.
+    A Task's seed fixes initial weights, order of batches and label noise in every arm, so a difference on one seed is
+    freed of what they add to both. Empty when the first arm was not confirmed.
     """
     first = {b.arm: b.configuration_id for b in best if b.rank == 1 and b.confirmation is not None}
     runs = table[table["sampling.confirm"] & ~table["status"].isin(NO_RESULT)]
@@ -37,10 +39,10 @@ def differences(table: pd.DataFrame, best: Sequence[Best], judged: Objective) ->
         for arm, configuration in first.items()
         if len(rows := runs[(runs["arm"] == arm) & (runs["configuration_id"] == configuration)])
     }
-    if not values:
+    control = arms[0] if len(arms) else ""
+    if control not in values:
         return ()
-    control, *others = values
-    paired = {arm: (values[arm] - values[control]).dropna() for arm in others}
+    paired = {arm: (values[arm] - values[control]).dropna() for arm in values if arm != control}
     paired = {arm: found for arm, found in paired.items() if len(found) >= 2}
     level = 1 - (1 - LEVEL) / max(1, len(paired))
     return tuple(Difference(arm, control, estimate(found, level), len(paired)) for arm, found in paired.items())

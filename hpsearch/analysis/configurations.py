@@ -25,6 +25,7 @@ def summarize(table: pd.DataFrame, metric: str = "val_accuracy") -> pd.DataFrame
     arm, configuration_id, params.*;
     n, mean, sd (ddof 1): over trials that ended with this metric, whether they trained or not;
     n_trained, mean_trained: of those, the complete ones;
+    n_ended: complete, diverged or collapsed;
     n_not_trained, share_not_trained: diverged and collapsed, over all that ended;
     n_failed: failed or stopped, in no mean; n_missing: ended, but without this metric;
     low, high: 95 % interval of the mean; interval: how it was made, "pooled", "own" or "none" (NaN);
@@ -47,7 +48,7 @@ def summarize(table: pd.DataFrame, metric: str = "val_accuracy") -> pd.DataFrame
     )
     rows["share_not_trained"] = rows["n_not_trained"] / rows["n_ended"].where(rows["n_ended"] > 0)
     params = trials.drop_duplicates(KEYS).set_index(KEYS)[parameter_columns(trials)]
-    return params.join(_with_intervals(rows.drop(columns="n_ended")), how="right").reset_index()
+    return params.join(_with_intervals(rows), how="right").reset_index()
 
 
 def metric_column(table: pd.DataFrame, metric: str) -> str:

@@ -41,7 +41,7 @@ def sensitivity(configurations: pd.DataFrame, name: str, arms: Sequence[ArmFacts
     axis = Axis.merged([arm.cells[name].axis for arm in arms])
     points, lines, ranges = [], [], []
     for arm in arms:
-        rows = configurations[(configurations["arm"] == arm.name) & (configurations["n"] > 0)]
+        rows = configurations[(configurations["arm"] == arm.name) & (configurations["n_ended"] > 0)]
         column = f"params.{name}"
         if column not in rows.columns or rows.empty:
             continue

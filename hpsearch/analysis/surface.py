@@ -13,8 +13,8 @@ from hpsearch.analysis.cells import Cells
 class Surface:
     """The map of one arm over two hyperparameters.
 
-    `cells` has one row per cell with at least one measured configuration: ix, iy (cell indices); mean (over
-    configurations of their means over seeds), lowest and highest (of those means); n_configurations,
+    `cells` has one row per cell with a configuration that ended (its mean may be unknown): ix, iy (cell indices);
+    mean (over configurations of their means over seeds), lowest and highest (of those means); n_configurations,
     n_trials; sd (over seeds, pooled within configurations; NaN with one seed each); n_not_trained, n_ended,
     share_not_trained; configurations (a tuple of configuration ids).
     """
@@ -27,7 +27,7 @@ class Surface:
 
 def surface(configurations: pd.DataFrame, arm: str, x: Cells, y: Cells) -> Surface:
     """The means of one arm's configurations in the cells of x times y. Null parameters are left out."""
-    rows = configurations[(configurations["arm"] == arm) & (configurations["n"] > 0)]
+    rows = configurations[(configurations["arm"] == arm) & (configurations["n_ended"] > 0)]
     placed = rows.assign(ix=x.assign(rows[f"params.{x.axis.name}"]), iy=y.assign(rows[f"params.{y.axis.name}"]))
     placed = placed[(placed["ix"] >= 0) & (placed["iy"] >= 0)]
     return Surface(arm, x, y, cell_means(placed, ["ix", "iy"]))
@@ -71,7 +71,7 @@ def cell_means(placed: pd.DataFrame, by: list[str]) -> pd.DataFrame:
         mean=("mean", "mean"),
         lowest=("mean", "min"),
         highest=("mean", "max"),
-        n_configurations=("mean", "count"),
+        n_configurations=("configuration_id", "count"),
         n_trials=("n", "sum"),
         n_not_trained=("n_not_trained", "sum"),
         n_ended=("n_ended", "sum"),

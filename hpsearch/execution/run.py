@@ -6,6 +6,7 @@ import platform
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from hpsearch.errors import HpsearchError, InputError
 from hpsearch.execution.progress import Progress, make_progress
 from hpsearch.execution.session import ray_session
 from hpsearch.planning import Planner
-from hpsearch.results import DONE, Result, RunFolder, belongs, read_results
+from hpsearch.results import DONE, Result, RunFolder, belonging, read_results
 from hpsearch.study import Recorded, Study, build_study, load_study, read_study
 from hpsearch.tasks.registry import source_hash
 from hpsearch.yamlfile import Document, parse_yaml
@@ -78,7 +79,7 @@ def run_checked(
     _refuse_other_study(folder, checked.study)
     with RunFolder(folder) as run_folder:
         results, warnings = read_results(folder)
-        known = [result for result in results if belongs(result, checked.study, checked.identity)]
+        known = belonging(results, checked.study, checked.identity)
         warnings += _changed_source(folder, checked)
         set_aside = len(results) - len(known)
         if set_aside:
@@ -136,11 +137,16 @@ def _train(
     planner.put_back(first)
     resources = checked.study.resources
     with (
+        _interruptible(),
         ray_session(resources.cpus, resources.gpus, resources.concurrent, address, dashboard) as capacity,
-        _interruptible(),  # after Ray, which sets handlers of its own when it starts
+        _interruptible(),  # once more: Ray sets handlers of its own when it starts
     ):
         from hpsearch.execution.tune import fit
 
+        if capacity.gpus and not address and not torch.cuda.is_available():
+            raise InputError(
+                "Ray found a GPU that torch cannot use: install torch for CUDA, or set resources.gpus to 0"
+            )
         if capacity.dashboard and not quiet:
             print(f"hpsearch: Ray dashboard at {capacity.dashboard}", file=sys.stderr)
         with progress:
@@ -154,6 +160,9 @@ def _interruptible() -> Iterator[None]:
     def stop(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals reach the main thread only
+        return
     before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield

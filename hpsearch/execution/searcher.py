@@ -13,7 +13,7 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from hpsearch import __version__
-from hpsearch.check import Checked
+from hpsearch.check import COSTS, Checked
 from hpsearch.execution.session import Capacity
 from hpsearch.planning import Pack, Planner
 from hpsearch.results import Result
@@ -29,6 +29,7 @@ class Running:
     pack: Pack
     given: float
     lost: int = 0
+    waiting: bool = True  # for its first result
 
 
 class PackSearcher(Searcher):
@@ -94,9 +95,14 @@ class PackSearcher(Searcher):
     def _take(self, trial_id: str, reported: dict[str, Any]) -> None:
         running = self._running[trial_id]
         reports = json.loads(reported.get("reports", "[]"))
-        self._tell([self._result(running, report) for report in reports if report["seed"] in running.pack.seeds])
+        results = []
+        for report in reports:
+            if report["seed"] in running.pack.seeds:
+                results.append(self._result(running, report))
+                running = replace(running, waiting=False)
+        self._tell(results)
         left = {s: t for s, t in running.pack.seeds.items() if s not in {report["seed"] for report in reports}}
-        self._running[trial_id] = replace(running, pack=replace(running.pack, seeds=left))
+        self._running[trial_id] = replace(running, pack=replace(running.pack, seeds=left), waiting=False)
 
     def _lost(self, running: Running) -> None:
         """The worker died: what it had not reported is trained again, and given up after the retries."""
@@ -106,7 +112,10 @@ class PackSearcher(Searcher):
             attempts = {trial_id: attempt + 1 for trial_id, attempt in running.pack.attempts.items()}
             self._again.append(Running(replace(running.pack, attempts=attempts), time.time(), running.lost + 1))
             return
-        error = f"the worker process died {running.lost + 1} times; the machine may have run out of memory"
+        times = f"{running.lost + 1} times"
+        error = (
+            f"the worker process died {times}, or could not report: out of memory, a crash, or a result that is no JSON"
+        )
         self._tell([self._failed(running.pack, seed, error) for seed in running.pack.seeds])
 
     def _tell(self, results: list[Result]) -> None:
@@ -139,9 +148,12 @@ class PackSearcher(Searcher):
 
     def _result(self, running: Running, report: dict[str, Any]) -> Result:
         outcome = report["outcome"]
-        waited = datetime.fromisoformat(report["started"]).timestamp() - running.given
+        failed = self._failed(running.pack, report["seed"], "")
+        outcome["metrics"] = outcome["metrics"] or failed.metrics  # every key, null where not known
+        # The pack's first trial waited for a worker; the others had it.
+        waited = datetime.fromisoformat(report["started"]).timestamp() - running.given if running.waiting else 0.0
         return replace(
-            self._failed(running.pack, report["seed"], ""),
+            failed,
             **{
                 key: outcome[key] for key in ("status", "epochs", "epochs_planned", "metrics", "cost", "curve", "error")
             },
@@ -164,6 +176,8 @@ class PackSearcher(Searcher):
             seed=seed,
             sampling=configuration.sampling,
             status="failed",
+            metrics={name: None for name in self._checked.study.objectives if name not in COSTS},
+            cost=dict.fromkeys(COSTS),
             error=error,
             attempt=pack.attempts[trial_id],
             concurrent=self._capacity.concurrent,

@@ -13,9 +13,10 @@ from typing import Any
 from hpsearch.errors import InputError, RunError
 
 # Read by Ray when it is imported or started, in this process and its children.
+LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # at 0, gcs, raylet and workers listen on loopback only
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing phones home
-    "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",  # gcs, raylet and workers listen on loopback only
+    LOOPBACK: "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
     "TUNE_DISABLE_AUTO_CALLBACK_LOGGERS": "1",  # trials.jsonl is the one record
@@ -46,7 +47,13 @@ def ray_session(
     """
     os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
     import ray
+    from ray._private import ray_constants
 
+    if not address and ray_constants.ENABLE_RAY_CLUSTER and os.environ[LOOPBACK] == ENVIRONMENT[LOOPBACK]:
+        raise InputError(
+            f"ray was imported before hpsearch set {LOOPBACK}=0, so its ports would be open to the network; "
+            "set it in the environment before ray is imported (to 1, if open ports are wanted)"
+        )
     own: dict[str, Any] = {} if address else {"_node_ip_address": "127.0.0.1", "_temp_dir": _temp_dir()}
     try:
         context = ray.init(
@@ -79,13 +86,12 @@ def _capacity(
         raise InputError(f"resources.cpus: a pack asks for {cpus} CPUs; Ray has {all_cpus}")
     fit = all_cpus // cpus
     wanted = fit if concurrent == "auto" else min(int(concurrent), fit)
-    if gpus == "auto":
-        share = min(1.0, all_gpus / wanted) if all_gpus else 0.0
-    else:
-        share = float(gpus)
-        if share > all_gpus:
-            raise InputError(f"resources.gpus: a pack asks for {share:g} GPUs; Ray has {all_gpus:g}")
-        wanted = min(wanted, max(1, int(all_gpus / share))) if share else wanted
+    # A GPU each, until it is known how much memory a pack needs: sharing is asked for, e.g. gpus: 0.25.
+    share = min(1.0, all_gpus) if gpus == "auto" else float(gpus)
+    if share > all_gpus:
+        raise InputError(f"resources.gpus: a pack asks for {share:g} GPUs; Ray has {all_gpus:g}")
+    if share:
+        wanted = min(wanted, int(all_gpus) * int(1 / share) if share <= 1 else int(all_gpus / share))
     return Capacity(wanted, cpus, share, f"http://{dashboard}" if dashboard else None)
 
 

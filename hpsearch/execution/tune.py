@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -52,7 +53,7 @@ def fit(
     tuner.fit()
     if searcher.failure is not None:
         raise searcher.failure
-    if not planner.finished and deadline is None:
+    if not planner.finished and (deadline is None or time.monotonic() < deadline):
         raise RunError("Ray Tune ended before the plan did; run the same command again to go on")
 
 

@@ -203,6 +203,10 @@ class SharpnessAware(torch.optim.Optimizer):
                 if "ema" not in self.state[p]:
                     self.state[p]["ema"] = gradient.clone()
 
+    def __getstate__(self) -> dict[str, Any]:
+        """All of it: torch's own leaves out what a copy needs to step."""
+        return self.__dict__.copy()
+
     def state_dict(self) -> dict[str, Any]:
         """Everything a resumed run needs: the base optimizer's state, the EMA and the step count."""
         return {**super().state_dict(), "base": self.base.state_dict(), "steps": self.steps}

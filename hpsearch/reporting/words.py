@@ -100,7 +100,7 @@ def order_text(analysis: Analysis) -> str:
         return "The arms are not ranked: that needs confirmation on two fresh seeds or more in two arms or more."
     beaten = separated(best, analysis.objective.maximize)
     if not beaten:
-        return "The confirmed intervals of all arms overlap: this study does not rank them."
+        return "The confirmed intervals of the arms overlap: this study does not rank them."
     direction = "above" if analysis.objective.maximize else "below"
     pairs = "; ".join(f"{arm} {direction} {listed(others)}" for arm, others in beaten.items())
     n_pairs = len(confirmed) * (len(confirmed) - 1) // 2

@@ -12,7 +12,7 @@ from hpsearch.streams import GlobalGenerators
 from hpsearch.tasks.protocol import Batch, Task
 from hpsearch.training.outcome import Cost
 
-_FLOPS: dict[tuple[Task, tuple[torch.Size, ...]], float] = {}
+_FLOPS: dict[tuple[int, tuple[torch.Size, ...]], tuple[Task, float]] = {}
 
 
 class CostMeter:
@@ -25,16 +25,17 @@ class CostMeter:
         self._device = device
         self._since = 0.0
         self._peak: int | None = None
+        self._was_reset = False
 
     def resume(self) -> None:
-        reset_peak_memory(self._device)
+        self._was_reset = reset_peak_memory(self._device)
         self._since = time.perf_counter()
 
     def pause(self) -> None:
         if self._device.type == "cuda":
             torch.cuda.synchronize(self._device)
         self.seconds += time.perf_counter() - self._since
-        peak = peak_memory(self._device)
+        peak = peak_memory(self._device, self._was_reset)
         if peak is not None:
             self._peak = max(self._peak or 0, peak)
 
@@ -48,28 +49,32 @@ def flops_per_sample(task: Task, batch: Batch) -> float:
 
     Only matrix products, convolutions and attention count (torch.utils.flop_counter); all are linear in the batch.
     """
-    key = (task, tuple(tensor.shape for tensor in batch))
+    key = (id(task), tuple(tensor.shape for tensor in batch))  # by identity: a task need not be hashable
     if key not in _FLOPS:
         with GlobalGenerators(0).swapped():  # on a network of its own: the trial's bits do not depend on the count
             model = task.model().to(batch[0].device)
             with FlopCounterMode(display=False) as counter:
                 task.measure(model, *batch)["loss"].backward()  # type: ignore[no-untyped-call]
-        _FLOPS[key] = counter.get_total_flops() / len(batch[0])
-    return _FLOPS[key]
+        _FLOPS[key] = (task, counter.get_total_flops() / len(batch[0]))  # the task is kept, and with it its identity
+    return _FLOPS[key][1]
 
 
-def reset_peak_memory(device: torch.device) -> None:
+def reset_peak_memory(device: torch.device) -> bool:
+    """Whether it could be reset; where not (not Linux, or not allowed), the peak since then cannot be told."""
     if device.type == "cuda":
         torch.cuda.reset_peak_memory_stats(device)
-        return
+        return True
     try:
         Path("/proc/self/clear_refs").write_text("5")
-    except OSError:  # not Linux, or not allowed: peak_memory then says None
-        pass
+    except OSError:
+        return False
+    return True
 
 
-def peak_memory(device: torch.device) -> int | None:
+def peak_memory(device: torch.device, was_reset: bool) -> int | None:
     """Bytes: allocated on the GPU, or resident in this process since the reset; None where neither can be told."""
+    if not was_reset:
+        return None
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device)
     try:

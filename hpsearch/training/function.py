@@ -14,6 +14,7 @@ from hpsearch.tasks.registry import TrainFunction
 from hpsearch.training.cost import peak_memory, reset_peak_memory
 from hpsearch.training.outcome import Cost, Outcome, finite_or_none
 
+MEASURED = ("seconds", "peak_memory_bytes")  # costs that are measured from outside
 COSTS = ("backward_samples", "flops")  # costs that only the function can know; reported like metrics
 
 
@@ -35,7 +36,7 @@ def run_function(
         reports.append({name: float(value) for name, value in values.items()})
 
     where = torch.device(device)
-    reset_peak_memory(where)
+    was_reset = reset_peak_memory(where)
     started = time.perf_counter()
     with GlobalGenerators(seed).swapped():
         function(dict(params), seed, report)
@@ -44,21 +45,23 @@ def run_function(
     reported = ", ".join(last) or "nothing"
     costs = {name: finite_or_none(last.pop(name, math.nan)) for name in COSTS}
     diverged = not all(math.isfinite(value) for value in last.values())
-    missing = [name for name in objectives if name not in last and name not in Cost.__dataclass_fields__]
+    known = [*last, *MEASURED, *(name for name, value in costs.items() if value is not None)]
+    missing = [name for name in objectives if name not in known]
     if missing and not diverged:  # who diverges may not get as far as an evaluation
         raise ValueError(f"the function ended without report({missing[0]}=…); it reported {reported}")
     metrics: dict[str, float | None] = {name: finite_or_none(value) for name, value in last.items()}
     if diverged:
         chance = getattr(function, "chance", {})
-        metrics = {**metrics, **dict.fromkeys(missing)}
-        metrics = {name: finite_or_none(float(chance[name])) if name in chance else metrics[name] for name in metrics}
+        # What was reported before it blew up is not what its user is left with.
+        names = [*metrics, *(name for name in missing if name not in COSTS)]
+        metrics = {name: finite_or_none(float(chance[name])) if name in chance else None for name in names}
     samples = costs["backward_samples"]
     return Outcome(
         status="diverged" if diverged else "complete",
         epochs=len(reports),
         epochs_planned=len(reports),
         metrics=metrics,
-        cost=Cost(None if samples is None else int(samples), costs["flops"], seconds, peak_memory(where)),
+        cost=Cost(None if samples is None else int(samples), costs["flops"], seconds, peak_memory(where, was_reset)),
         curve=_curve(reports),
     )
 

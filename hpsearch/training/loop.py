@@ -34,7 +34,7 @@ class TrialRun:
         # Not the model's generators: if data() draws on its first call only, the model must not notice.
         with GlobalGenerators(stream_seed(seed, "data")).swapped():
             data = task.data(seed)
-        self.chance = task.chance(data)
+        self.chance = {name: float(value) for name, value in task.chance(data).items()}
         self.train_split, self.val_split, self.test_split = (
             tuple(tensor.to(self.device) for tensor in split) for split in (data.train, data.val, data.test)
         )

@@ -66,7 +66,7 @@ def run_trial(order: PackOrder, seed: int) -> TrialReport:
         planned = order.params.get("epochs")  # a training function's may be anything
         planned = planned if isinstance(planned, int) else 0
         outcome = Outcome("failed", 0, planned, {}, Cost(), error=_last_lines(error))
-    device = torch.cuda.get_device_name() if order.device == "cuda" else order.device
+    device = torch.cuda.get_device_name() if order.device == "cuda" and torch.cuda.is_available() else order.device
     return TrialReport(seed, outcome, os.uname().nodename, device, order.threads, started, str(torch.__version__))
 
 

@@ -569,3 +569,27 @@ def test_it_learns():
     optimizer = SharpnessAware(sgd(model), rho=0.05, sigma=1.0, num_shards=2)
     losses = [optimizer.step(closure_of(model), *batch(0)).item() for _ in range(200)]
     assert losses[-1] < 0.1 < losses[0]
+
+
+def test_a_deep_copy_goes_on_as_the_original():
+    torch.manual_seed(0)
+    model = nn.Linear(3, 2)
+    optimizer = SharpnessAware(torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9), model, rho=0.1, sigma=1.0)
+    inputs = torch.randn(8, 3)
+
+    def step(model, optimizer):
+        def closure(batch):
+            loss = model(batch).square().mean()
+            loss.backward()
+            return loss
+
+        optimizer.step(closure, inputs)
+
+    step(model, optimizer)
+    model_copy, optimizer_copy = copy.deepcopy((model, optimizer))
+    step(model, optimizer)
+    step(model_copy, optimizer_copy)
+    for one, other in zip(model.parameters(), model_copy.parameters(), strict=True):
+        assert torch.equal(one, other)
+    step(model_copy, optimizer_copy)
+    assert not torch.equal(model.weight, model_copy.weight)  # nothing is shared
