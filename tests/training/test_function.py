@@ -50,7 +50,7 @@ def test_a_last_report_that_is_not_finite_is_divergence(value):
     function.chance = {"loss": 2, "accuracy": 0.1, "other": 5.0}
     assert run(function).metrics == {"loss": 2.0, "accuracy": 0.1}
     function.chance = {"loss": math.inf}
-    assert run(function).metrics == {"loss": None, "accuracy": 0.9}
+    assert run(function).metrics == {"loss": None, "accuracy": None}
 
 
 def test_a_nan_that_is_overcome_is_not_divergence():
@@ -78,7 +78,9 @@ def test_a_missing_objective_is_an_error_but_costs_are_measured():
 
     with pytest.raises(ValueError, match=r"without report\(val_loss=…\); it reported loss, accuracy"):
         run(function, objectives=("loss", "val_loss"))
-    assert run(function, objectives=("loss", "seconds", "flops")).status == "complete"
+    assert run(function, objectives=("loss", "seconds", "peak_memory_bytes")).status == "complete"
+    with pytest.raises(ValueError, match=r"without report\(flops=…\)"):  # which only the function can know
+        run(function, objectives=("loss", "flops"))
     with pytest.raises(ValueError, match="it reported nothing"):
         run(lambda params, seed, report: None)
 
