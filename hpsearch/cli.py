@@ -36,7 +36,7 @@ class Kind(StrEnum):
 
 Reference = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or the name of a shipped study.")]
 Out = Annotated[
-    Path | None, typer.Option("--out", metavar="DIR", help="The run folder; runs/<study name> unless given.")
+    Path | None, typer.Option("--out", metavar="DIR", help="The run folder; runs/NAME-OF-THE-STUDY unless given.")
 ]
 Set = Annotated[
     list[str] | None,

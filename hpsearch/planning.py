@@ -121,6 +121,7 @@ class _ArmPlan:
         self.finished = False
         self._study, self._identity = checked.study, checked.identity
         self._known = {key: result for key, result in known.items() if result.arm == arm}
+        self._before = frozenset(self._known)
         self._sizes = phase_sizes(self._study, arm)
         self._planned: dict[str, Configuration] = {}
         self._planned_trials: set[str] = set()
@@ -154,8 +155,10 @@ class _ArmPlan:
             self._tell_sampler(self._planned[result.configuration_id])
 
     def count(self) -> ArmCount:
-        ended = sum(1 for trial_id in self._planned_trials if trial_id in self._known and self._known[trial_id].done)
-        return ArmCount(max(_trials(self._study, sum(self._sizes)), len(self._planned_trials)), ended)
+        planned = max(_trials(self._study, sum(self._sizes)), len(self._planned_trials))
+        # Until all is planned, what an earlier run did is taken to be part of the plan.
+        counted = self._planned_trials if self._exhausted else self._planned_trials | self._before
+        return ArmCount(planned, min(planned, sum(self._is_done(trial_id) for trial_id in counted)))
 
     def _plan(self) -> Iterator[Pack | None]:
         for phase, size in enumerate(self._sizes):

@@ -30,7 +30,7 @@ class RunStatus:
     running: bool
     arms: Mapping[str, ArmStatus]
     set_aside: int
-    errors: tuple[tuple[str, str], ...]  # (arm, last line of the traceback), each different one once
+    errors: tuple[tuple[str, str], ...]  # (arm, where and what), each different one once
     warnings: tuple[str, ...]
 
 
@@ -45,14 +45,18 @@ def read_status(folder: Path) -> RunStatus:
         arm: ArmStatus(planned_trials(study, arm), Counter(r.status for r in mine if r.arm == arm), best.get(arm, ""))
         for arm in study.arms
     }
-    failed = [
-        (result.arm, (result.error or "not known").strip().splitlines()[-1])
-        for result in mine
-        if result.status == "failed"
-    ]
-    return RunStatus(
-        study, folder, is_running(folder), arms, len(results) - len(mine), tuple(dict.fromkeys(failed)), tuple(warnings)
-    )
+    return RunStatus(study, folder, is_running(folder), arms, len(results) - len(mine), failures(mine), tuple(warnings))
+
+
+def failures(results: list[Result]) -> tuple[tuple[str, str], ...]:
+    """(arm, last frame and last line of the traceback) of failed trials, each different one once."""
+    return tuple(dict.fromkeys((result.arm, _short(result.error)) for result in results if result.status == "failed"))
+
+
+def _short(error: str | None) -> str:
+    lines = (error or "not known").strip().splitlines()
+    frames = [line.strip() for line in lines if line.strip().startswith('File "')]
+    return f"{lines[-1]} ({frames[-1]})" if frames else lines[-1]
 
 
 def best_so_far(study: Study, results: list[Result]) -> dict[str, str]:

@@ -32,8 +32,11 @@ def print_summary(summary: RunSummary) -> None:
     for note in summary.notes:
         _print(f"note: {note}")
     if summary.failed:
-        _print(f"`hpsearch status {summary.folder}` says why trials failed; running again tries them again")
-    _print(f"next: hpsearch report {summary.folder}")
+        for arm, error in summary.errors:
+            _print(f"failed in {arm}: {error}")
+        _print("whole tracebacks are in trials.jsonl; running again tries failed trials again")
+    if summary.trained or summary.already_done:
+        _print(f"next: hpsearch report {summary.folder}")
 
 
 def print_plan(study: Study, prediction: Prediction, folder: Path, budget: float | None) -> None:

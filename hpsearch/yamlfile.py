@@ -29,6 +29,9 @@ class Document:
 
     def where(self, path: KeyPath) -> str:
         """'study.yaml:12' or '--set arms.sam.fixed.rho=-1' for the value at `path` or its nearest parent."""
+        for key, option in self.overrides.items():
+            if path and key[: len(path)] == path:  # the option made what stands here
+                return option
         for length in range(len(path), -1, -1):
             if path[:length] in self.overrides:
                 return self.overrides[path[:length]]

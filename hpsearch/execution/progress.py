@@ -86,9 +86,13 @@ class _State:
         return sum(count.planned - count.ended for count in self.counts().values())
 
     def time_left(self) -> str:
-        if self.new < 3:
-            return "…"
-        return format_duration(self.left() * (time.monotonic() - self.started) / self.new)
+        if self.new == 0:
+            return "not yet known how much is left"
+        return "about " + format_duration(self.left() * (time.monotonic() - self.started) / self.new) + " left"
+
+    def look_again(self) -> None:
+        """The last picture of a run shows all of it."""
+        self._best_at = -BEST_EVERY
 
     def best(self) -> dict[str, str]:
         """arm -> its best mean of the first objective so far, with the interval over seeds."""
@@ -115,6 +119,7 @@ class LiveTable:
 
     def __exit__(self, *error: object) -> None:
         self._state.running = 0
+        self._state.look_again()
         self._live.stop()
 
     def add(self, results: list[Result]) -> None:
@@ -126,7 +131,7 @@ class LiveTable:
     def _table(self) -> Table:
         state = self._state
         elapsed = format_duration(time.monotonic() - state.started)
-        times = f"{elapsed} so far, about {state.time_left()} left"
+        times = f"{elapsed} so far, {state.time_left()}"
         title = f"{escape(state.study.name)}: {state.running} packs running, {times}"
         table = Table(title=title, title_justify="left")
         table.add_column("arm")
@@ -151,6 +156,7 @@ class PlainLines:
         return self
 
     def __exit__(self, *error: object) -> None:
+        self._state.look_again()
         self._print()
 
     def add(self, results: list[Result]) -> None:
@@ -170,7 +176,7 @@ class PlainLines:
         best = "; ".join(f"{arm} {value}" for arm, value in state.best().items())
         print(
             f"{time.strftime('%H:%M:%S')} {state.study.name}: {done}/{planned} trials done, {bad} did not train, "
-            f"{failed} failed; about {state.time_left()} left; best {state.study.objective}: {best or 'none yet'}",
+            f"{failed} failed; {state.time_left()}; best {state.study.objective}: {best or 'none yet'}",
             file=sys.stderr,
             flush=True,
         )

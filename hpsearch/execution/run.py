@@ -24,6 +24,7 @@ from hpsearch.execution.progress import Progress, make_progress
 from hpsearch.execution.session import ray_session
 from hpsearch.planning import Planner
 from hpsearch.results import DONE, Result, RunFolder, belonging, read_results
+from hpsearch.status import failures
 from hpsearch.study import Recorded, Study, build_study, load_study, read_study
 from hpsearch.tasks.registry import source_hash
 from hpsearch.yamlfile import Document, parse_yaml
@@ -41,6 +42,7 @@ class RunSummary:
     left: int
     seconds: float
     notes: tuple[str, ...]
+    errors: tuple[tuple[str, str], ...]  # (arm, where and what) of trials that failed, each different one once
 
 
 class Interrupted(HpsearchError):
@@ -117,6 +119,7 @@ def run_checked(
             left=sum(count.planned - count.ended for count in counts),
             seconds=time.monotonic() - started,
             notes=tuple(planner.notes),
+            errors=failures(written),
         )
 
 

@@ -47,6 +47,8 @@ def ray_session(
     """
     os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
     import ray
+
+    logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a lost worker is told by the run itself
     from ray._private import ray_constants
 
     if not address and ray_constants.ENABLE_RAY_CLUSTER and os.environ[LOOPBACK] == ENVIRONMENT[LOOPBACK]:

@@ -241,7 +241,12 @@ def _pass(closure: Closure, part: tuple[Any, ...], parameters: list[Tensor]) -> 
         parameter.grad = None
     with torch.enable_grad():
         loss = closure(*part)
-    return loss.detach(), [p.grad for p in parameters]
+    if not isinstance(loss, Tensor):
+        raise TypeError(f"the closure must return the loss as a tensor, but returned {type(loss).__name__}")
+    gradients = [p.grad for p in parameters]
+    if gradients and all(gradient is None for gradient in gradients):
+        raise RuntimeError("no parameter has a gradient: the closure must call backward() on the loss")
+    return loss.detach(), gradients
 
 
 def _layout(tensor: Tensor) -> tuple[Any, ...]:

@@ -415,11 +415,20 @@ def test_shards_without_a_gradient_count_as_zero():
         assert (weight.item(), other.item()) == (-0.5, -1.0)
 
 
-def test_a_step_in_which_nothing_has_a_gradient_changes_nothing():
+@pytest.mark.parametrize(
+    ("closure", "error", "message"),
+    [
+        (lambda: torch.tensor(1.0), RuntimeError, "must call backward"),
+        (lambda: None, TypeError, "must return the loss as a tensor, but returned NoneType"),
+        (lambda: 1.0, TypeError, "returned float"),
+    ],
+)
+def test_a_closure_that_forgets_something_is_told_and_changes_nothing(closure, error, message):
     weight = nn.Parameter(torch.ones(2))
-    optimizer = SharpnessAware(torch.optim.SGD([weight], lr=1.0), rho=0.1, sigma=1.0)
-    loss = optimizer.step(lambda: torch.tensor(3.0))
-    assert loss == 3 and torch.equal(weight.detach(), torch.ones(2))
+    optimizer = SharpnessAware(torch.optim.SGD([weight], lr=0.1), rho=0.1)
+    with pytest.raises(error, match=message):
+        optimizer.step(closure)
+    assert torch.equal(weight, torch.ones(2)) and optimizer.steps == 0
 
 
 # Schedulers, groups, checkpoints ------------------------------------------------------------------------------------
