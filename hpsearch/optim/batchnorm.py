@@ -1,4 +1,12 @@
-"""Keeps perturbed passes out of BatchNorm's running statistics, as google-research/sam and the F-SAM authors do."""
+"""Which passes of a step update BatchNorm's running statistics.
+
+| policy      | the running statistics come from                                            |
+|-------------|-----------------------------------------------------------------------------|
+| "clean"     | the clean passes only, as in google-research/sam and the F-SAM authors' code |
+| "perturbed" | the perturbed passes only                                                   |
+| "both"      | all passes: what happens when nobody takes care                             |
+| "none"      | no pass                                                                     |
+"""
 
 from __future__ import annotations
 
@@ -7,6 +15,8 @@ from contextlib import contextmanager
 
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
+
+POLICIES = ("clean", "perturbed", "both", "none")
 
 
 def running_norms(model: nn.Module | None) -> list[_NormBase]:

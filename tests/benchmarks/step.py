@@ -15,7 +15,7 @@ from torch import nn
 from hpsearch.optim import SharpnessAware
 from hpsearch.tasks.models import mlp
 
-BLOCKS = 30
+BLOCKS = 15
 SECONDS = 0.05  # about, of one block
 CASES = {
     "sgd (rho 0)": {"rho": 0.0},

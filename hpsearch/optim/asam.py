@@ -1,0 +1,44 @@
+"""ASAM: the perturbation is scaled by the weights (arXiv 2102.11600), in the two forms in use.
+
+rho does not carry over between them: about 2.0 in the common form is about 0.5 in the authors'.
+"""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from hpsearch.optim.functional import Tensors
+
+
+class Absolute:
+    """T = |w|, the common torch form."""
+
+    def __call__(self, directions: Tensors, weights: Tensors, parameters: Tensors) -> None:
+        # w in place of |w|: neither the norm of T d nor T^2 d sees the sign.
+        torch._foreach_mul_(directions, weights)
+
+
+class AbsoluteEta:
+    """T = |w| + eta for weights and T = 1 for biases, as in the ASAM authors' code: a weight has "weight" in its name.
+
+    Args: model: gives the parameters their names. eta: >= 0, 0.01 in the paper.
+    Raises: ValueError: no model, or another eta.
+    """
+
+    def __init__(self, model: nn.Module | None, eta: float = 0.01) -> None:
+        if model is None:
+            raise ValueError("metric='absolute_eta' needs model=…: it leaves biases out, by name")
+        if not (math.isfinite(eta) and eta >= 0):
+            raise ValueError(f"eta must be a finite number >= 0, but got {eta!r}")
+        self.eta = eta
+        self._scaled: set[Tensor] = {p for name, p in model.named_parameters() if "weight" in name}
+
+    def __call__(self, directions: Tensors, weights: Tensors, parameters: Tensors) -> None:
+        scaled = [p in self._scaled for p in parameters]
+        metric = list(torch._foreach_abs([w for w, s in zip(weights, scaled, strict=True) if s]))
+        if metric:
+            torch._foreach_add_(metric, self.eta)
+            torch._foreach_mul_([d for d, s in zip(directions, scaled, strict=True) if s], metric)
