@@ -19,11 +19,14 @@ from torch.nn.modules.batchnorm import _NormBase
 POLICIES = ("clean", "perturbed", "both", "none")
 
 
-def running_norms(model: nn.Module | None) -> list[_NormBase]:
-    """The modules that update running statistics in a forward pass now."""
-    if model is None:
-        return []
-    return [m for m in model.modules() if isinstance(m, _NormBase) and m.training and m.track_running_stats]
+def norm_layers(model: nn.Module | None) -> list[_NormBase]:
+    """The modules that can have running statistics."""
+    return [] if model is None else [m for m in model.modules() if isinstance(m, _NormBase)]
+
+
+def running(layers: list[_NormBase]) -> list[_NormBase]:
+    """Those that update running statistics in a forward pass now."""
+    return [layer for layer in layers if layer.training and layer.track_running_stats]
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The maths of sharpness-aware steps, as pure functions on lists of tensors: one multi-tensor call each, in place.
+"""The maths of sharpness-aware steps, as pure functions on lists of tensors: a few multi-tensor calls each, in place.
 
 Notation: w weights, g a gradient, m the EMA of past gradients, d a direction, T the metric. A list holds one tensor per
 parameter. Scalars are Python numbers or 0-dimensional tensors; with tensors nothing here reads a value back to the
@@ -8,6 +8,7 @@ host, so a step can run asynchronously on a GPU. A Python number is faster on a 
 from __future__ import annotations
 
 import math
+from operator import attrgetter
 
 import torch
 from torch import Tensor
@@ -18,19 +19,20 @@ Tensors = list[Tensor]
 Scalar = float | Tensor
 
 
-def direction_(out: Tensors, gradients: Tensors, ema: Tensors, sigma: Scalar) -> None:
-    """out = g - sigma * m: F-SAM's direction as in the authors' code, which subtracts the EMA of earlier steps.
+def direction_(gradients: Tensors, ema: Tensors, sigma: Scalar) -> None:
+    """g becomes d = g - sigma * m: F-SAM's direction as in the authors' code, with the EMA of earlier steps.
 
-    sigma = 0, or no EMA yet (the first step), is SAM's direction: the gradient itself.
     The paper's eq. 9 subtracts the EMA that already holds g; at sigma = 1 both point the same way.
     """
     if isinstance(sigma, Tensor):
-        torch._foreach_copy_(out, ema)
-        torch._foreach_mul_(out, -sigma)
-        torch._foreach_add_(out, gradients)
+        torch._foreach_sub_(gradients, torch._foreach_mul(ema, sigma))
     else:
-        torch._foreach_copy_(out, gradients)
-        torch._foreach_add_(out, ema, alpha=-sigma)
+        torch._foreach_add_(gradients, ema, alpha=-sigma)
+
+
+def gradient_(directions: Tensors, ema: Tensors, sigma: Scalar) -> None:
+    """d becomes g again."""
+    direction_(directions, ema, -sigma)
 
 
 def norm(tensors: Tensors) -> Tensor:
@@ -41,11 +43,11 @@ def norm(tensors: Tensors) -> Tensor:
 
 def norm_on_host(tensors: Tensors) -> float:
     """The same as a Python number; waits for the device."""
-    return math.hypot(*(each.item() for each in _norms(tensors)))
+    return math.hypot(*[each.item() for each in _norms(tensors)])
 
 
 def _norms(tensors: Tensors) -> Tensors:
-    if all(tensor.dtype == torch.float32 for tensor in tensors):
+    if _alike(tensors) and tensors[0].dtype in (torch.float32, torch.float64):
         return list(torch._foreach_norm(tensors))
     norms = [
         each
@@ -56,8 +58,17 @@ def _norms(tensors: Tensors) -> Tensors:
     return [each.to(norms[0].device, wide) for each in norms]
 
 
+_kind = attrgetter("dtype", "device")
+
+
+def _alike(tensors: Tensors) -> bool:
+    return len(set(map(_kind, tensors))) == 1
+
+
 def by_kind(tensors: Tensors) -> list[Tensors]:
     """The tensors in lists of one dtype and device each, in an order that depends on the tensors' order alone."""
+    if _alike(tensors):
+        return [tensors]
     parts: dict[tuple[torch.dtype, torch.device], Tensors] = {}
     for tensor in tensors:
         parts.setdefault((tensor.dtype, tensor.device), []).append(tensor)
@@ -77,32 +88,45 @@ def displace_(weights: Tensors, saved: Tensors, directions: Tensors, scale: Scal
 
 def scale_(tensors: Tensors, factor: Scalar) -> None:
     """tensors *= factor."""
-    if not isinstance(factor, Tensor) and tensors[0].device.type == "cpu":
-        factor = torch.tensor(factor, dtype=torch.float64)  # 2.5 times as fast as with a number, on a CPU
+    first = tensors[0]
+    if not isinstance(factor, Tensor) and first.device.type == "cpu" and _alike(tensors):
+        factor = torch.tensor(factor, dtype=first.dtype)  # on a CPU 2.5 times as fast as with a number
     torch._foreach_mul_(tensors, factor)
 
 
-def update_ema_(ema: Tensors, gradients: Tensors, decay: float) -> None:
-    """m = decay * m + (1 - decay) * g with the raw gradient g. No bias correction (F-SAM authors' code)."""
-    torch._foreach_lerp_(ema, gradients, 1.0 - decay)
+def update_ema_(ema: Tensors, directions: Tensors, decay: float, sigma: float) -> None:
+    """m = decay * m + (1 - decay) * g, given d = g - sigma * m. No bias correction (F-SAM authors' code).
+
+    With g = d + sigma * m this is m + (1 - decay) * (d - (1 - sigma) * m).
+    """
+    if sigma == 0:
+        torch._foreach_lerp_(ema, directions, 1.0 - decay)
+        return
+    if sigma != 1:
+        scale_(ema, 1.0 - (1.0 - decay) * (1.0 - sigma))
+    torch._foreach_add_(ema, directions, alpha=1.0 - decay)
 
 
-def update_ema_unless_(ema: Tensors, gradients: Tensors, decay: Scalar, found_inf: Tensor | None) -> None:
-    """update_ema_, skipped on the device where found_inf is 1; decay may be a tensor.
+def update_ema_unless_(
+    ema: Tensors, directions: Tensors, decay: Scalar, sigma: Scalar, found_inf: Tensor | None
+) -> None:
+    """update_ema_, skipped on the device where found_inf is 1; decay and sigma may be tensors on it.
 
     The fused SGD kernel is the one multi-tensor kernel that can be told to skip: p - lr * (g + weight_decay * p) with
-    lr = -(1 - decay) and weight_decay = -1 is the EMA's update.
+    lr = -(1 - decay) and weight_decay = -(1 - sigma) is the EMA's update.
     """
+    if isinstance(sigma, Tensor):  # the kernel takes its weight decay from the host
+        directions, sigma = list(torch._foreach_add(directions, torch._foreach_mul(ema, sigma))), 0.0
     # The fused kernels walk memory, whatever the strides.
     aligned = [
-        g if g.stride() == m.stride() else torch.empty_like(m).copy_(g) for g, m in zip(gradients, ema, strict=True)
+        d if d.stride() == m.stride() else torch.empty_like(m).copy_(d) for d, m in zip(directions, ema, strict=True)
     ]
     torch._fused_sgd_(
         ema,
         aligned,
         [],
         lr=decay - 1.0,
-        weight_decay=-1.0,
+        weight_decay=sigma - 1.0,
         momentum=0.0,
         dampening=0.0,
         nesterov=False,
@@ -112,9 +136,24 @@ def update_ema_unless_(ema: Tensors, gradients: Tensors, decay: Scalar, found_in
     )
 
 
-def nonfinite(tensors: Tensors) -> Tensor:
-    """1 if any element of the tensors is infinite or NaN, else 0, as GradScaler finds it. They stay as they are."""
-    found = [torch.zeros((), device=part[0].device) for part in by_kind(tensors)]
-    for part, flag in zip(by_kind(tensors), found, strict=True):
-        torch._amp_foreach_non_finite_check_and_unscale_(part, flag, torch.ones_like(flag))
-    return found[0] if len(found) == 1 else torch.stack([flag.to(found[0].device) for flag in found]).amax()
+class FiniteCheck:
+    """Whether tensors are finite, as GradScaler finds it; the memory of the answer is kept between calls."""
+
+    def __init__(self) -> None:
+        self._flags: dict[torch.device, tuple[Tensor, Tensor]] = {}
+
+    def __call__(self, tensors: Tensors) -> Tensor:
+        """1 if any element is infinite or NaN, else 0, on the first tensor's device. Valid until the next call."""
+        answers: dict[torch.device, Tensor] = {}
+        for part in by_kind(tensors):
+            device = part[0].device
+            if device not in self._flags:
+                self._flags[device] = torch.zeros((), device=device), torch.ones((), device=device)
+            flag, one = self._flags[device]
+            if device not in answers:
+                answers[device] = flag.zero_()
+            torch._amp_foreach_non_finite_check_and_unscale_(part, flag, one)
+        first, *others = answers.values()
+        for other in others:
+            first += other.to(first.device)
+        return first.clamp_(max=1) if others else first

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,8 +14,7 @@ Closure = Callable[..., Tensor]
 Gradients = list[Tensor | None]  # one a parameter, in the order of the groups; None where it has none
 
 
-@dataclass(frozen=True)
-class Shard:
+class Shard(NamedTuple):
     """What one perturbation is made of: the closure's arguments, in parts that are each run on their own.
 
     `share` is what the shard counts for in the step, and a part's in the shard; each kind sums to 1.
@@ -27,14 +25,14 @@ class Shard:
 
 
 def gradients(closure: Closure, shard: Shard, parameters: Sequence[Tensor]) -> tuple[Tensor, Gradients]:
-    """(loss, gradients) of a shard, both detached; the gradients are also left in .grad."""
+    """(loss, gradients) of a shard; the gradients are also left in .grad. Called, and returns, with grad mode off."""
     if len(shard.parts) == 1:
         return _one(closure, shard.parts[0][1], parameters)
     mean, losses = Mean(), []
     for share, arguments in shard.parts:
         loss, found = _one(closure, arguments, parameters)
         mean.add(found, share)
-        losses.append(loss * share)
+        losses.append(loss.detach() * share)
     for parameter, gradient in zip(parameters, mean.total, strict=True):
         parameter.grad = gradient
     return torch.stack(losses).sum(), mean.total
@@ -43,17 +41,17 @@ def gradients(closure: Closure, shard: Shard, parameters: Sequence[Tensor]) -> t
 def _one(closure: Closure, arguments: tuple[Any, ...], parameters: Sequence[Tensor]) -> tuple[Tensor, Gradients]:
     for parameter in parameters:
         parameter.grad = None  # a backward pass then hands over its buffers and adds nothing
-    with torch.enable_grad():
+    torch.set_grad_enabled(True)
+    try:
         loss = closure(*arguments)
+    finally:
+        torch.set_grad_enabled(False)
+    found = [parameter.grad for parameter in parameters]
     if not isinstance(loss, Tensor):
         raise TypeError(f"the closure must return the loss as a tensor, but returned {type(loss).__name__}")
-    found = [parameter.grad for parameter in parameters]
-    present = [gradient for gradient in found if gradient is not None]
-    if found and not present:
+    if found[0] is None and all(gradient is None for gradient in found):
         raise RuntimeError("no parameter has a gradient: the closure must call backward() on the loss")
-    if any(gradient.is_sparse for gradient in present):
-        raise TypeError("sparse gradients are not supported: use Embedding(sparse=False)")
-    return loss.detach(), found
+    return loss, found
 
 
 class Mean:
@@ -64,11 +62,21 @@ class Mean:
 
     def add(self, found: Gradients, weight: float) -> None:
         """Adds weight * gradients; those of the first call are taken over and must not be used any more."""
-        if not self.total:
-            self.total = list(found)
-            if weight != 1:
-                scale_([g for g in found if g is not None], weight)
+        if self.total:
+            self._add(found, weight)
             return
+        self.total = found
+        if weight != 1:
+            scale_([g for g in found if g is not None], weight)
+
+    def add_copy(self, found: Gradients, weight: float) -> None:
+        """Adds weight * gradients, which stay the caller's."""
+        if self.total:
+            self._add(found, weight)
+        else:
+            self.total = [None if g is None else g * weight for g in found]
+
+    def _add(self, found: Gradients, weight: float) -> None:
         both = [(t, g) for t, g in zip(self.total, found, strict=True) if t is not None and g is not None]
         torch._foreach_add_([t for t, _ in both], [g for _, g in both], alpha=weight)
         if len(both) < len(found):

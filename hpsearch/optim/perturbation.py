@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
+from operator import attrgetter, is_, is_not
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,54 +14,150 @@ from torch import Tensor
 from hpsearch.optim import functional as F
 from hpsearch.optim.functional import Scalar, Tensors
 from hpsearch.optim.methods import Metric
+from hpsearch.optim.passes import Gradients, reals
 
 
 @dataclass
 class Bundle:
-    """Parameters that are perturbed with one rho and sigma; complex ones as pairs of real numbers, parameters aside."""
+    """The parameters of one group that are perturbed and have a gradient; complex ones as pairs of real numbers."""
 
-    rho: Scalar  # negative where the base optimizer maximizes
-    sigma: Scalar
+    group: dict[str, Any]
+    has_ema: bool
+    indices: list[int]  # of the parameters, in the order of the groups
     parameters: Tensors  # the model's own
     weights: Tensors
     saved: Tensors  # memory for the weights as they were
-    gradients: Tensors
-    ema: list[Tensor | None]
+    gradients: Tensors = field(default_factory=list)  # become directions
+    ema: list[Tensor | None] = field(default_factory=list)  # empty where the group has none
+    whole_ema: Tensors = field(default_factory=list)  # the same, once all of them are there
+
+    def look_up_ema(self, state: Mapping[Tensor, dict[str, Any]]) -> None:
+        if self.whole_ema and state[self.parameters[0]].get("ema") is self.ema[0]:
+            return
+        self.ema = [state[parameter].get("ema") for parameter in self.parameters]
+        there = [ema for ema in self.ema if ema is not None]
+        self.whole_ema = reals(there) if len(there) == len(self.ema) else []
+
+    def known(self) -> tuple[Tensors, Tensors]:
+        """(EMA, gradients) of the parameters that have an EMA: not all do before their first gradient."""
+        if self.whole_ema or not self.has_ema:
+            return self.whole_ema, self.gradients
+        pairs = [(m, g) for m, g in zip(self.ema, self.gradients, strict=True) if m is not None]
+        return reals([m for m, _ in pairs]), [g for _, g in pairs]
+
+
+class Moved(NamedTuple):
+    """One bundle for each group with rho != 0 that has something to perturb, and their weights and memory together."""
+
+    bundles: list[Bundle]
+    weights: Tensors
+    saved: Tensors
+
+
+class Layout:
+    """The parameters, and memory for the weights of those that are perturbed. Made once, as long as it fits."""
+
+    def __init__(self, groups: Sequence[dict[str, Any]], selected: set[Tensor] | None, fused: bool) -> None:
+        self.groups, self.selected = groups, selected
+        self.parameters: Tensors = [p for group in groups for p in group["params"]]
+        if not self.parameters:
+            raise ValueError("the optimizer has no parameters")
+        if any(parameter.device.type == "meta" for parameter in self.parameters):
+            raise RuntimeError("the model is on the meta device, which holds no values: model.to_empty(device=…) first")
+        self._on, self._sigma_on = _switches(groups)
+        self._kinds = list(map(_kind, self.parameters))
+        self.perturbs = any(self._on)
+        self.has_ema = any(rho and sigma for rho, sigma in zip(self._on, self._sigma_on, strict=True))
+        self.complex = any(p.is_complex() for p in self.parameters)
+        # On several devices, or on a CPU without a base that needs it, the host may as well read the norm.
+        devices = {p.device for p in self.parameters}
+        self.deferrable = len(devices) == 1 and (fused or next(iter(devices)).type != "cpu")
+        self._full: Moved | None = None
+        self._saved: dict[int, Tensor] = {}
+
+    def fits(self) -> bool:
+        """Not so when a group was added, a rho or sigma was switched on or off, or after model.double(), say."""
+        now = [p for group in self.groups for p in group["params"]]
+        return (
+            len(now) == len(self.parameters)
+            and all(map(is_, now, self.parameters))
+            and list(map(_kind, now)) == self._kinds
+            and _switches(self.groups) == (self._on, self._sigma_on)
+        )
+
+    def moved(self, found: Gradients) -> Moved:
+        """What these gradients perturb."""
+        if self.complex or not all(map(is_not, found, repeat(None))):
+            return self._moved(found)
+        if self._full is None:
+            self._full = self._moved(found)
+        return self._full
+
+    def _moved(self, found: Gradients) -> Moved:
+        bundles: list[Bundle] = []
+        start = 0
+        for group, on, sigma_on in zip(self.groups, self._on, self._sigma_on, strict=True):
+            end = start + len(group["params"])
+            indices = [i for i in range(start, end) if on and found[i] is not None]
+            if self.selected is not None:
+                indices = [i for i in indices if self.parameters[i] in self.selected]
+            if indices:
+                parameters = [self.parameters[i] for i in indices]
+                weights = reals(parameters)
+                for i, weight in zip(indices, weights, strict=True):
+                    if i not in self._saved:
+                        self._saved[i] = torch.empty_like(weight)
+                bundles.append(Bundle(group, sigma_on, indices, parameters, weights, [self._saved[i] for i in indices]))
+            start = end
+        return Moved(
+            bundles,
+            [weight for bundle in bundles for weight in bundle.weights],
+            [memory for bundle in bundles for memory in bundle.saved],
+        )
+
+
+_kind = attrgetter("dtype", "shape", "device")
+
+
+def _switches(groups: Sequence[dict[str, Any]]) -> tuple[list[bool], list[bool]]:
+    return [_is_on(group["rho"]) for group in groups], [_is_on(group["sigma"]) for group in groups]
+
+
+def _is_on(value: Scalar) -> bool:
+    """Whether a setting may differ from zero; a tensor on a device is not read."""
+    if type(value) is float:
+        return value != 0
+    return (isinstance(value, Tensor) and value.device.type != "cpu") or bool(value != 0)
 
 
 def displace_(bundles: list[Bundle], metric: Metric | None, deferred: bool) -> Scalar:
     """weights = saved + rho T^2 d / (||T d|| + 1e-12), d = g - sigma * m, one norm over all bundles; returns the norm.
 
-    The weights' own memory holds d and T d until the norm is known, so nothing is allocated. saved must hold the
-    weights; the caller restores them, also when this raises half way. deferred: the norm stays on the device.
+    The gradients become d. With a metric the weights' own memory holds T d until the norm is known, so nothing is
+    allocated. saved must hold the weights; the caller restores them, also when this raises half way.
+    deferred: the norm stays on the device.
     """
     if not bundles:
         return 0.0
-    directions = [_direction(bundle, metric) for bundle in bundles]
-    together = [tensor for direction in directions for tensor in direction]
-    norm = F.norm(together) if deferred else F.norm_on_host(together)
-    for bundle, direction in zip(bundles, directions, strict=True):
+    scaled: list[Tensors] = []
+    for bundle in bundles:
+        ema, gradients = bundle.known() if bundle.has_ema else ([], [])
+        if ema:
+            F.direction_(gradients, ema, _value(bundle.group["sigma"], deferred))
         if metric is not None:
-            metric(direction, bundle.saved, bundle.parameters)
-        rho = bundle.rho if deferred else float(bundle.rho)
-        F.displace_(bundle.weights, bundle.saved, direction, rho / (norm + F.TINY))
+            torch._foreach_copy_(bundle.weights, bundle.gradients)
+            metric(bundle.weights, bundle.saved, bundle.parameters)
+        scaled.append(bundle.gradients if metric is None else bundle.weights)
+    together = scaled[0] if len(scaled) == 1 else [tensor for tensors in scaled for tensor in tensors]
+    norm = F.norm(together) if deferred else F.norm_on_host(together)
+    for bundle, directions in zip(bundles, scaled, strict=True):
+        if metric is not None:
+            metric(directions, bundle.saved, bundle.parameters)
+        rho = _value(bundle.group["rho"], deferred)
+        scale = (-rho if bundle.group.get("maximize") else rho) / (norm + F.TINY)
+        F.displace_(bundle.weights, bundle.saved, directions, scale)
     return norm
 
 
-def _direction(bundle: Bundle, metric: Metric | None) -> Tensors:
-    """T d: the gradients themselves where they need no change, else in the memory of the weights."""
-    known = [index for index, ema in enumerate(bundle.ema) if ema is not None]
-    if not known and metric is None:
-        return bundle.gradients
-    if len(known) == len(bundle.ema):
-        F.direction_(bundle.weights, bundle.gradients, bundle.ema, bundle.sigma)  # type: ignore[arg-type]
-    else:  # the first step, or a parameter whose first gradient came late
-        torch._foreach_copy_(bundle.weights, bundle.gradients)
-        if known:
-            weights, gradients, ema = (
-                [each[i] for i in known] for each in (bundle.weights, bundle.gradients, bundle.ema)
-            )
-            F.direction_(weights, gradients, ema, bundle.sigma)  # type: ignore[arg-type]
-    if metric is not None:
-        metric(bundle.weights, bundle.saved, bundle.parameters)
-    return bundle.weights
+def _value(setting: Scalar, deferred: bool) -> Scalar:
+    return setting if deferred else float(setting)

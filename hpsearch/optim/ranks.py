@@ -10,8 +10,6 @@
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager, nullcontext
-
 import torch
 import torch.distributed as dist
 from torch import nn
@@ -41,10 +39,6 @@ class Ranks:
         if self.ddp is None or not self.ddp.gradient_as_bucket_view:
             return found
         return [None if gradient is None else gradient.clone() for gradient in found]
-
-    def apart(self, apart: bool) -> AbstractContextManager[None]:
-        """Within, if `apart`, backward passes leave each rank its own gradients."""
-        return self.ddp.no_sync() if self.ddp is not None and apart else nullcontext()
 
     def mean_(self, tensors: Tensors) -> None:
         """The mean over ranks, in place, in one all-reduce a dtype; bit-identical on all ranks."""

@@ -5,23 +5,24 @@ from __future__ import annotations
 import inspect
 import math
 from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _NormBase
+from torch.autograd import _profiler_enabled
+from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from hpsearch.optim import functional as F
-from hpsearch.optim.batchnorm import POLICIES, frozen_statistics, running_norms
-from hpsearch.optim.functional import Scalar, Tensors
+from hpsearch.optim.batchnorm import POLICIES, norm_layers
+from hpsearch.optim.functional import Scalar
 from hpsearch.optim.methods import COMBINERS, METRICS, SELECTIONS, Combiner, Metric
-from hpsearch.optim.passes import Closure, Gradients, Mean, Shard, gradients, reals
-from hpsearch.optim.perturbation import Bundle, displace_
+from hpsearch.optim.passes import Closure, Shard
+from hpsearch.optim.perturbation import Layout
 from hpsearch.optim.ranks import Ranks
 from hpsearch.optim.shards import shares, size, split
+from hpsearch.optim.step import Step
 
-NONFINITE = ("skip", "raise", "allow")
+NONFINITE = ("allow", "skip", "raise")
 MEANINGS = ("shards", "parts")
 
 
@@ -54,9 +55,9 @@ class SharpnessAware(torch.optim.Optimizer):
         perturb: "all", "normalization" (SAM-ON), or the parameters themselves. Others count as rho = 0.
         combine: "perturbed", "gsam", or your own methods.Combiner, e.g. GSAM(alpha=0.1).
         batchnorm: the passes that update running statistics: "clean", "perturbed", "both" or "none".
-        nonfinite: what a step does whose gradients are infinite or NaN: "skip" it (nothing changes but `steps` and
-            `skipped`), "raise" FloatingPointError, or "allow" it, unseen. The check waits for the device unless base
-            is fused or it is allowed.
+        nonfinite: what a step does whose gradients are infinite or NaN: "allow" it, unseen, as torch's optimizers do;
+            "skip" it (nothing changes but `steps` and `skipped`), as every step with a GradScaler does; or "raise"
+            FloatingPointError. On a GPU a check waits for the device, unless it is "skip" and base is fused.
         ranks: needed with a DistributedDataParallel model: "global" or "each", see optim/ranks.py.
 
     rho, lr, sigma and ema_decay may be 0-dimensional tensors on the parameters' device (CUDA graphs).
@@ -84,7 +85,7 @@ class SharpnessAware(torch.optim.Optimizer):
         perturb: str | Iterable[Tensor] = "all",
         combine: str | Combiner = "perturbed",
         batchnorm: Literal["clean", "perturbed", "both", "none"] = "clean",
-        nonfinite: Literal["skip", "raise", "allow"] = "skip",
+        nonfinite: Literal["allow", "skip", "raise"] = "allow",
         ranks: Literal["global", "each"] | None = None,
     ) -> None:
         _check_base(base)
@@ -107,9 +108,11 @@ class SharpnessAware(torch.optim.Optimizer):
         self.ranks = Ranks(model, ranks)
         self.steps = 0
         self.skipped: int | Tensor = 0
-        self._saved: Tensors = []  # the weights before a perturbation; the memory is kept between steps
-        self._layout: list[tuple[Any, ...]] = []  # of what is in it
-        self._flag_works = False  # whether the base's state exists: a fused kernel may be told to skip from then on
+        self._layout: Layout | None = None
+        # For optim/step.py.
+        self.fused = bool(getattr(base, "_step_supports_amp_scaling", False))
+        self.nonfinite_in = F.FiniteCheck()
+        self.flag_works = False  # the base's state exists: from then on a fused kernel can be told to skip
         super().__init__(base.param_groups, {"rho": rho, "sigma": sigma, "ema_decay": ema_decay})
         # One list and one set of defaults for both, so that a scheduler or a new group reaches both.
         self.param_groups = base.param_groups
@@ -119,7 +122,8 @@ class SharpnessAware(torch.optim.Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         _check_group({**self.defaults, **param_group})
         super().add_param_group(param_group)
-        self._flag_works = False
+        self.flag_works = False
+        self.norm_layers = norm_layers(self.model)  # the model may have grown
 
     def step(  # type: ignore[override]
         self, closure: Closure, *batch: Any, scaler: torch.amp.GradScaler | None = None, weights: Any = None
@@ -136,13 +140,22 @@ class SharpnessAware(torch.optim.Optimizer):
         When the closure raises, weights, EMA and step count are as before the call.
         Raises ValueError where the batch cannot be split, TypeError or RuntimeError for what the closure forgot.
         """
-        perturbs = self._perturbs()
+        if self._watched():
+            return _watched_step(self, closure, *batch, scaler=scaler, weights=weights)
+        return self._step(closure, *batch, scaler=scaler, weights=weights)
+
+    step.hooked = True  # type: ignore[attr-defined]  # torch leaves a step that says so as it is
+
+    def _step(self, closure: Closure, *batch: Any, scaler: torch.amp.GradScaler | None, weights: Any) -> Tensor:
+        layout, perturbs = self._now()
         if self.num_shards == 1 or not (perturbs or weights is not None):
-            return self._step(closure, [Shard(1.0, [(1.0, batch)])], perturbs, scaler)
-        parts = split(batch, self.num_shards)
-        weighed = shares([count for _, count in parts], weights)
-        shards = [Shard(share, [(1.0, part)]) for (part, _), share in zip(parts, weighed, strict=True)]
-        return self._step(closure, shards, perturbs, scaler)
+            shards = [Shard(1.0, [(1.0, batch)])]
+        else:
+            parts = split(batch, self.num_shards)
+            weighed = shares([count for _, count in parts], weights)
+            shards = [Shard(share, [(1.0, part)]) for (part, _), share in zip(parts, weighed, strict=True)]
+        with torch.no_grad():
+            return Step(self, layout, perturbs, closure, scaler).run(shards)
 
     def step_accumulated(
         self,
@@ -169,186 +182,35 @@ class SharpnessAware(torch.optim.Optimizer):
             )
         sizes = [1] * len(several) if weights is not None else [size(part) for part in several]
         parts = list(zip(shares(sizes, weights), several, strict=True))
-        perturbs = self._perturbs()
-        if perturbs and micro_batches_are == "shards":
-            return self._step(closure, [Shard(share, [(1.0, part)]) for share, part in parts], perturbs, scaler)
-        return self._step(closure, [Shard(1.0, parts)], perturbs, scaler)
+        layout, perturbs = self._now()
+        apart = perturbs and micro_batches_are == "shards"
+        shards = [Shard(share, [(1.0, part)]) for share, part in parts] if apart else [Shard(1.0, parts)]
+        with torch.no_grad():
+            return Step(self, layout, perturbs, closure, scaler).run(shards)
 
-    def _perturbs(self) -> bool:
-        return self.steps % self.interval == 0 and any(_is_on(group["rho"]) for group in self.param_groups)
+    def _watched(self) -> bool:
+        """Whether anyone has hooks on steps, or profiles."""
+        hooks = self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks
+        return bool(hooks or _global_optimizer_pre_hooks or _global_optimizer_post_hooks or _profiler_enabled())
 
-    @torch.no_grad()
-    def _step(
-        self, closure: Closure, shards: list[Shard], perturbs: bool, scaler: torch.amp.GradScaler | None
-    ) -> Tensor:
-        if scaler is not None and not scaler.is_enabled():
-            scaler = None
-        parameters: Tensors = [p for group in self.param_groups for p in group["params"]]
-        checks = scaler is not None or self.nonfinite != "allow"
-        deferred = self._deferred(parameters, checks)
-        norms = running_norms(self.model) if perturbs else []
-        own = perturbs and self.ranks.each  # each rank perturbs with its own gradient
-        uses_ema = any(map(_has_ema, self.param_groups))
-        keeps = uses_ema or self.combine is not None
-        mean, clean_mean = Mean(), Mean()  # over shards, of what the base optimizer sees, and of the clean gradients
-        losses: list[Tensor] = []
-        for shard in shards:
-            with self._frozen(norms, "clean"):
-                loss, clean = self._evaluate(closure, shard, parameters, own)
-            losses.append(loss if shard.share == 1 else loss * shard.share)
-            if not perturbs:
-                mean.add(clean, shard.share)
-                continue
-            if scaler is not None:
-                _unscale_(clean, scaler)
-            bundles = self._bundles(clean)
-            weights = [weight for bundle in bundles for weight in bundle.weights]
-            saved = [memory for bundle in bundles for memory in bundle.saved]
-            if weights:
-                torch._foreach_copy_(saved, weights)
-            try:
-                norm = displace_(bundles, self.metric, deferred)
-                torch.clear_autocast_cache()  # of casts of the clean weights, where the caller's autocast is outside
-                if checks and not (deferred or own or math.isfinite(norm)) and F.nonfinite(_present(clean)).item():
-                    # No second pass: a model may raise at weights that are not finite.
-                    _hand_over(parameters, clean, scaler, self.base)
-                    return self._skip(losses, scaler)
-                if keeps:
-                    clean_mean.add(self.ranks.kept(clean), shard.share)
-                del bundles, clean  # and with them, unless it is kept, the clean gradient
-                with self._frozen(norms, "perturbed"):
-                    _, perturbed = self._evaluate(closure, shard, parameters, own and len(shards) > 1)
-                mean.add(perturbed, shard.share)
-            finally:
-                # Copied back, never subtracted: w + eps - eps is not w in floating point. This call comes first, and
-                # through no Python function: a KeyboardInterrupt could strike on the way.
-                if weights:
-                    torch._foreach_copy_(weights, saved)
-                torch.clear_autocast_cache()
-        if own and len(shards) > 1:
-            self.ranks.mean_(_present(mean.total))
-        clean_total = clean_mean.total if perturbs else mean.total
-        if own and keeps:
-            self.ranks.mean_(_present(clean_total))
-        _hand_over(parameters, mean.total, scaler, self.base)
-        if perturbs and self.combine is not None:
-            both = [(m, c) for m, c in zip(mean.total, clean_total, strict=True) if m is not None and c is not None]
-            self.combine(reals([m for m, _ in both]), reals([c for _, c in both]))
-        found_inf = F.nonfinite(_present(mean.total)) if checks else None
-        if found_inf is not None and not deferred:
-            if found_inf.item():
-                return self._skip(losses, scaler)
-            found_inf, self._flag_works = None, True
-        if uses_ema:  # before the base's step, in which hooks and the base itself may change gradients
-            self._update_ema(parameters, clean_total, found_inf, deferred)
-        self._base_step(found_inf)
-        self.steps += 1
-        return _sum(losses)
+    def _now(self) -> tuple[Layout, bool]:
+        """The parameters as they are now, and whether this step perturbs them."""
+        if self._layout is None or not self._layout.fits():
+            self._layout = Layout(self.param_groups, self.selected, self.fused)
+        return self._layout, self._layout.perturbs and self.steps % self.interval == 0
 
-    def _deferred(self, parameters: Tensors, checks: bool) -> bool:
-        """Whether the step can leave all values on the device: the host reads neither norms nor if they are finite.
-
-        A check then needs a base whose kernel can be told to skip, and whose state exists.
-        """
-        if not parameters:
-            raise ValueError("the optimizer has no parameters")
-        device = parameters[0].device
-        fused = bool(getattr(self.base, "_step_supports_amp_scaling", False))
-        if checks and not (fused and self._flag_works and self.nonfinite != "raise"):
-            return False
-        return (fused or device.type != "cpu") and all(parameter.device == device for parameter in parameters)
-
-    def _frozen(self, norms: list[_NormBase], kind: str) -> AbstractContextManager[None]:
-        """Keeps a pass of this kind out of running statistics, where the policy says so."""
-        return frozen_statistics(norms) if norms and self.batchnorm not in (kind, "both") else nullcontext()
-
-    def _evaluate(self, closure: Closure, shard: Shard, parameters: Tensors, own: bool) -> tuple[Tensor, Gradients]:
-        """The shard's loss and gradients; with several ranks the mean over them, unless a rank's own are asked for."""
-        in_parts = len(shard.parts) > 1
-        with self.ranks.apart(own or in_parts):
-            loss, found = gradients(closure, shard, parameters)
-        if in_parts and not own:
-            self.ranks.mean_(_present(found))
-        return loss, found
-
-    def _bundles(self, clean: Gradients) -> list[Bundle]:
-        """What is perturbed and has a gradient, group by group."""
-        bundles: list[Bundle] = []
-        layout: list[tuple[Any, ...]] = []
-        start = 0
-        for group in self.param_groups:
-            found = zip(group["params"], clean[start:], strict=False)
-            start += len(group["params"])
-            if not _is_on(group["rho"]):
-                continue
-            pairs = [(p, g) for p, g in found if g is not None and (self.selected is None or p in self.selected)]
-            if not pairs:
-                continue
-            parameters = [p for p, _ in pairs]
-            ema = [self.state[p].get("ema") for p in parameters] if _has_ema(group) else [None] * len(pairs)
-            rho = -group["rho"] if group.get("maximize") else group["rho"]
-            weights, gradients = reals(parameters), reals([g for _, g in pairs])
-            layout += [(w.shape, w.dtype, w.device) for w in weights]
-            bundles.append(
-                Bundle(
-                    rho,
-                    group["sigma"],
-                    parameters,
-                    weights,
-                    [],
-                    gradients,
-                    [None if m is None else reals([m])[0] for m in ema],
-                )
-            )
-        if layout != self._layout:
-            self._saved = [torch.empty_like(weight) for bundle in bundles for weight in bundle.weights]
-            self._layout = layout
-        saved = iter(self._saved)
-        for bundle in bundles:
-            bundle.saved = [next(saved) for _ in bundle.weights]
-        return bundles
-
-    def _update_ema(self, parameters: Tensors, clean: Gradients, found_inf: Tensor | None, deferred: bool) -> None:
-        """Each group's EMA takes the raw gradients, unless found_inf; a parameter's first gradient sets it."""
-        start = 0
-        for group in self.param_groups:
-            pairs = list(zip(group["params"], clean[start:], strict=False))
-            start += len(group["params"])
-            if not _has_ema(group):
-                continue
-            present = [(p, g) for p, g in pairs if g is not None and (self.selected is None or p in self.selected)]
-            known = [(self.state[p]["ema"], g) for p, g in present if "ema" in self.state[p]]
-            ema, gradients = reals([m for m, _ in known]), reals([g for _, g in known])
-            if known and deferred:
-                F.update_ema_unless_(ema, gradients, group["ema_decay"], found_inf)
-            elif known:
-                F.update_ema_(ema, gradients, float(group["ema_decay"]))
-            late = [(p, g) for p, g in present if "ema" not in self.state[p]]
-            if late and (found_inf is None or not found_inf.item()):
-                for p, gradient in late:
-                    self.state[p]["ema"] = torch.empty_like(p).copy_(gradient)
-
-    def _base_step(self, found_inf: Tensor | None) -> None:
-        """The base's own step, which a fused kernel skips where found_inf is 1, as GradScaler has it do."""
-        if found_inf is None:
-            self.base.step()
-            return
+    def step_base_unless(self, found_inf: Tensor) -> None:
+        """The base's own step, which its fused kernel skips where found_inf is 1, as GradScaler has it do."""
         if not isinstance(self.skipped, Tensor):
             self.skipped = torch.full_like(found_inf, float(self.skipped))
         self.skipped += found_inf
-        self.base.grad_scale, self.base.found_inf = None, found_inf
+        flags = {"grad_scale": None, "found_inf": found_inf}
+        vars(self.base).update(flags)
         try:
             self.base.step()
         finally:
-            del self.base.grad_scale, self.base.found_inf  # type: ignore[attr-defined]
-
-    def _skip(self, losses: list[Tensor], scaler: torch.amp.GradScaler | None) -> Tensor:
-        """Ends a step whose gradients are not finite: the weights are back already, nothing else has changed."""
-        if self.nonfinite == "raise" and scaler is None:
-            raise FloatingPointError(f"a gradient of step {self.steps} is infinite or NaN; nothing was changed")
-        self.steps += 1
-        self.skipped += 1
-        return _sum(losses)
+            for name in flags:
+                delattr(self.base, name)
 
     def __getstate__(self) -> dict[str, Any]:
         """All of it: torch's own leaves out what a copy needs to step."""
@@ -368,40 +230,12 @@ class SharpnessAware(torch.optim.Optimizer):
         super().load_state_dict({key: state_dict[key] for key in ("state", "param_groups")})
         self.param_groups = self.base.param_groups
         self.steps, self.skipped = int(state_dict["steps"]), int(state_dict.get("skipped", 0))
-        self._flag_works = False
+        self._layout, self.flag_works = None, False
 
 
-def _present(found: Gradients) -> Tensors:
-    return reals([gradient for gradient in found if gradient is not None])
-
-
-def _sum(losses: list[Tensor]) -> Tensor:
-    return losses[0] if len(losses) == 1 else torch.stack(losses).sum()
-
-
-def _hand_over(
-    parameters: Tensors, found: Gradients, scaler: torch.amp.GradScaler | None, base: torch.optim.Optimizer
-) -> None:
-    """Puts the gradients where the base optimizer and its hooks look for them, unscaled."""
-    for parameter, gradient in zip(parameters, found, strict=True):
-        parameter.grad = gradient
-    if scaler is not None:
-        scaler.unscale_(base)
-
-
-def _unscale_(found: Gradients, scaler: torch.amp.GradScaler) -> None:
-    present = _present(found)
-    scale = scaler.scale(torch.ones((), device=present[0].device))  # the scale itself, without waiting for the device
-    F.scale_(present, scale.reciprocal())
-
-
-def _is_on(value: Scalar) -> bool:
-    """Whether a setting may differ from zero; a tensor on a device is not read."""
-    return (isinstance(value, Tensor) and value.device.type != "cpu") or bool(value != 0)
-
-
-def _has_ema(group: dict[str, Any]) -> bool:
-    return _is_on(group["sigma"]) and _is_on(group["rho"])
+# What torch wraps every optimizer's step in: hooks and a profiler's record. The record costs a small network's step 3 %,
+# whether or not anyone profiles, and the base's own step has one.
+_watched_step = torch.optim.Optimizer.profile_hook_step(SharpnessAware._step)
 
 
 def _check_base(base: torch.optim.Optimizer) -> None:
@@ -445,13 +279,12 @@ def _selected(perturb: str | Iterable[Tensor], model: nn.Module | None) -> set[T
 
 
 def _check_group(group: dict[str, Any]) -> None:
-    rules = {
-        "rho": ("a finite number >= 0", lambda value: math.isfinite(value) and value >= 0),
-        "sigma": ("a finite number", math.isfinite),
-        "ema_decay": ("in [0, 1)", lambda value: 0 <= value < 1),
-    }
-    for name, (rule, holds) in rules.items():
+    for name, rule, low, high in (
+        ("rho", "a finite number >= 0", 0.0, math.inf),
+        ("sigma", "a finite number", -math.inf, math.inf),
+        ("ema_decay", "in [0, 1)", 0.0, 1.0),
+    ):
         value = group[name]
         on_device = isinstance(value, Tensor) and value.device.type != "cpu"  # is not read
-        if not on_device and not holds(value):
+        if not on_device and not (math.isfinite(value) and low <= value < high):
             raise ValueError(f"{name} must be {rule}, but got {value!r}")

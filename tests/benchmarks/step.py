@@ -64,11 +64,12 @@ def _ours(settings: dict[str, float]) -> Callable[[], None]:
 def _floor(settings: dict[str, float]) -> Callable[[], None]:
     model, base, inputs, targets = _problem()
     shards = int(settings.get("num_shards", 1))
+    parameters = list(model.parameters())
     parts = list(zip(inputs.chunk(shards), targets.chunk(shards), strict=True)) * (2 if settings["rho"] else 1)
 
     def step() -> None:
         for part_inputs, part_targets in parts:
-            for parameter in model.parameters():
+            for parameter in parameters:
                 parameter.grad = None
             nn.functional.cross_entropy(model(part_inputs), part_targets).backward()
         base.step()

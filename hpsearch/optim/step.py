@@ -1,0 +1,193 @@
+"""One step of SharpnessAware: the passes over its shards, then the base optimizer's own step, or none of it.
+
+For a small network the host's own work is most of what a step adds to its gradient evaluations, so what a plain SAM or
+F-SAM step runs through is kept short.
+"""
+
+from __future__ import annotations
+
+import math
+from contextlib import nullcontext
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from hpsearch.optim import functional as F
+from hpsearch.optim.batchnorm import frozen_statistics, running
+from hpsearch.optim.functional import Scalar, Tensors
+from hpsearch.optim.passes import Closure, Gradients, Mean, Shard, gradients, reals
+from hpsearch.optim.perturbation import Bundle, Layout, Moved, displace_
+
+if TYPE_CHECKING:
+    from hpsearch.optim.sharpness_aware import SharpnessAware
+
+
+class Step:
+    """What one step knows; run() is the step, under torch.no_grad()."""
+
+    __slots__ = (
+        "optimizer", "layout", "parameters", "perturbs", "closure", "scaler",
+        "checks", "deferred", "norms", "own", "keeps_clean", "alone", "bundles",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        optimizer: SharpnessAware,
+        layout: Layout,
+        perturbs: bool,
+        closure: Closure,
+        scaler: torch.amp.GradScaler | None,
+    ) -> None:
+        self.optimizer, self.layout, self.closure, self.perturbs = optimizer, layout, closure, perturbs
+        self.parameters = layout.parameters
+        self.scaler = scaler if scaler is not None and scaler.is_enabled() else None
+        self.checks = optimizer.nonfinite != "allow" or self.scaler is not None
+        # Whether all values stay on the device: the host reads neither norms nor if they are finite. A check then needs
+        # a base whose kernel can be told to skip, and whose state exists.
+        told = optimizer.fused and optimizer.flag_works and optimizer.nonfinite != "raise"
+        self.deferred = layout.deferrable and (told or not self.checks)
+        self.norms = running(optimizer.norm_layers) if optimizer.norm_layers and perturbs else []
+        self.own = perturbs and optimizer.ranks.each  # each rank perturbs with its own gradient
+        self.keeps_clean = perturbs and (layout.has_ema or optimizer.combine is not None)
+
+    def run(self, shards: list[Shard]) -> Tensor:
+        """The weighted clean loss. Raises FloatingPointError where nonfinite="raise" and a gradient is not finite."""
+        self.alone = len(shards) == 1
+        seen, clean = Mean(), Mean()  # means over shards: of what the base optimizer sees, and of the clean gradients
+        losses: list[Tensor] = []
+        for shard in shards:
+            loss, found = self._evaluate(shard, "clean", self.own)
+            losses.append(loss.detach() if self.alone else loss.detach() * shard.share)
+            if not self.perturbs:
+                seen.add(found, shard.share)
+            elif not self._perturbed_pass(shard, found, seen, clean):
+                if self.scaler is not None:
+                    self.scaler.unscale_(self.optimizer.base)  # finds out, too: the clean gradients are still in .grad
+                return self._skip(losses)
+        if not self.alone:
+            for parameter, gradient in zip(self.parameters, seen.total, strict=True):
+                parameter.grad = gradient
+            if self.own:
+                self.optimizer.ranks.mean_(self._present(seen.total))
+        if self.own and self.keeps_clean:
+            self.optimizer.ranks.mean_(self._present(clean.total))
+        if self.scaler is not None:
+            self.scaler.unscale_(self.optimizer.base)
+        return self._finish(losses, seen.total, clean.total if self.perturbs else seen.total)
+
+    def _perturbed_pass(self, shard: Shard, found: Gradients, seen: Mean, clean: Mean) -> bool:
+        """Adds the gradients at w + eps to `seen`; False, with nothing done, if the clean ones, `found`, are not.
+
+        `clean` gets those where they are needed later on. A lone shard's are kept themselves, and become directions;
+        else `found` is emptied, so that nothing holds them in the second pass.
+        """
+        if self.scaler is not None:
+            present = self._present(found)
+            scale = self.scaler.scale(torch.ones((), device=present[0].device))  # does not wait for the device
+            F.scale_(present, scale.reciprocal())
+        if self.keeps_clean and self.alone:
+            found = self.optimizer.ranks.kept(found)
+            clean.add(found, 1.0)
+        elif self.keeps_clean:
+            clean.add_copy(found, shard.share)
+        self.bundles, weights, saved = self._moved(found)
+        if weights:
+            torch._foreach_copy_(saved, weights)
+        try:
+            norm = displace_(self.bundles, self.optimizer.metric, self.deferred)
+            if self.checks and not (self.deferred or self.own or math.isfinite(norm)):
+                if self.optimizer.nonfinite_in(self._present(found)).item():
+                    return False  # a model may raise at weights that are not finite
+            if clean.total is not found:
+                found.clear()
+                for bundle in self.bundles:
+                    bundle.gradients = []
+            torch.clear_autocast_cache()  # of casts of the clean weights, where the caller's autocast is outside
+            _, perturbed = self._evaluate(shard, "perturbed", self.own and not self.alone)
+        finally:
+            # Copied back, never subtracted: w + eps - eps is not w in floating point. This call comes first, and
+            # through no Python function: a KeyboardInterrupt could strike on the way.
+            if weights:
+                torch._foreach_copy_(weights, saved)
+            torch.clear_autocast_cache()
+        seen.add(perturbed, shard.share)
+        return True
+
+    def _finish(self, losses: list[Tensor], seen: Gradients, clean: Gradients) -> Tensor:
+        """The base optimizer's step and the EMA's, unless the gradients are not finite."""
+        optimizer = self.optimizer
+        are_directions = self.perturbs and self.alone
+        bundles: list[Bundle] = []
+        if self.layout.has_ema:
+            bundles = self.bundles if are_directions else self._moved(clean).bundles
+        if self.perturbs and optimizer.combine is not None:
+            if are_directions:
+                for bundle in bundles:
+                    ema, directions = bundle.known()
+                    if ema:
+                        F.gradient_(directions, ema, bundle.group["sigma"])
+                are_directions = False
+            both = [(s, c) for s, c in zip(seen, clean, strict=True) if s is not None and c is not None]
+            optimizer.combine(reals([s for s, _ in both]), reals([c for _, c in both]))
+        found_inf = optimizer.nonfinite_in(self._present(seen)) if self.checks else None
+        if found_inf is not None and not self.deferred:
+            if found_inf.item():
+                return self._skip(losses)
+            found_inf, optimizer.flag_works = None, True
+        for bundle in bundles:  # before the base's step, in which hooks and the base itself may change gradients
+            self._update_ema(bundle, clean, bundle.group["sigma"] if are_directions else 0.0, found_inf)
+            bundle.gradients = []
+        if found_inf is None:
+            optimizer.base.step()
+        else:
+            optimizer.step_base_unless(found_inf)
+        optimizer.steps += 1
+        return losses[0] if self.alone else torch.stack(losses).sum()
+
+    def _update_ema(self, bundle: Bundle, clean: Gradients, sigma: Scalar, found_inf: Tensor | None) -> None:
+        """sigma: how much of the EMA was taken from the gradients already. The first gradient sets the EMA."""
+        decay, (ema, directions) = bundle.group["ema_decay"], bundle.known()
+        if ema and self.deferred:
+            F.update_ema_unless_(ema, directions, decay, sigma, found_inf)
+        elif ema:
+            F.update_ema_(ema, directions, float(decay), float(sigma))
+        if len(ema) < len(bundle.parameters) and bundle.has_ema and (found_inf is None or not found_inf.item()):
+            for parameter, known, index in zip(bundle.parameters, bundle.ema, bundle.indices, strict=True):
+                if known is None:
+                    first = torch.empty_like(parameter).copy_(clean[index])  # type: ignore[arg-type]
+                    self.optimizer.state[parameter]["ema"] = first
+
+    def _skip(self, losses: list[Tensor]) -> Tensor:
+        """Ends a step whose gradients are not finite: the weights are back already, nothing else has changed."""
+        optimizer = self.optimizer
+        if optimizer.nonfinite == "raise" and self.scaler is None:
+            raise FloatingPointError(f"a gradient of step {optimizer.steps} is infinite or NaN; nothing was changed")
+        optimizer.steps += 1
+        optimizer.skipped += 1
+        return losses[0] if self.alone else torch.stack(losses).sum()
+
+    def _evaluate(self, shard: Shard, kind: str, own: bool) -> tuple[Tensor, Gradients]:
+        """The shard's loss and gradients; with several ranks the mean over them, unless a rank's own are asked for."""
+        ddp, in_parts = self.optimizer.ranks.ddp, len(shard.parts) > 1
+        if ddp is None and not self.norms:
+            return gradients(self.closure, shard, self.parameters)
+        frozen = [] if self.optimizer.batchnorm in (kind, "both") else self.norms
+        with frozen_statistics(frozen), ddp.no_sync() if ddp is not None and (own or in_parts) else nullcontext():
+            loss, found = gradients(self.closure, shard, self.parameters)
+        if in_parts and not own:
+            self.optimizer.ranks.mean_(self._present(found))
+        return loss, found
+
+    def _moved(self, found: Gradients) -> Moved:
+        state, moved = self.optimizer.state, self.layout.moved(found)
+        for bundle in moved.bundles:
+            bundle.gradients = self._present([found[index] for index in bundle.indices])
+            if bundle.has_ema:
+                bundle.look_up_ema(state)
+        return moved
+
+    def _present(self, found: Gradients) -> Tensors:
+        """The gradients there are, complex ones as pairs of real numbers."""
+        there = [gradient for gradient in found if gradient is not None]
+        return reals(there) if self.layout.complex else there
