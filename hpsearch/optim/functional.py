@@ -35,20 +35,23 @@ def gradient_(directions: Tensors, ema: Tensors, sigma: Scalar) -> None:
     direction_(directions, ema, -sigma)
 
 
-def norm(tensors: Tensors) -> Tensor:
-    """The Euclidean norm over all the tensors together, 0-dimensional, in float32 or better (float16 ends at 65504)."""
-    together: Tensor = torch.linalg.vector_norm(torch.stack(_norms(tensors)))
+def norm(tensors: Tensors, alike: bool = False) -> Tensor:
+    """The Euclidean norm over all the tensors together, 0-dimensional, in float32 or better (float16 ends at 65504).
+
+    alike: they are known to be of one device, and all of float32 or all of float64.
+    """
+    norms = list(torch._foreach_norm(tensors)) if alike else _norms(tensors)
+    together: Tensor = torch.linalg.vector_norm(torch.stack(norms))
     return together
 
 
-def norm_on_host(tensors: Tensors) -> float:
+def norm_on_host(tensors: Tensors, alike: bool = False) -> float:
     """The same as a Python number; waits for the device."""
-    return math.hypot(*[each.item() for each in _norms(tensors)])
+    norms = torch._foreach_norm(tensors) if alike else _norms(tensors)
+    return math.hypot(*[each.item() for each in norms])
 
 
 def _norms(tensors: Tensors) -> Tensors:
-    if _alike(tensors) and tensors[0].dtype in (torch.float32, torch.float64):
-        return list(torch._foreach_norm(tensors))
     norms = [
         each
         for part in by_kind(tensors)

@@ -27,10 +27,10 @@ class Shard(NamedTuple):
 def gradients(closure: Closure, shard: Shard, parameters: Sequence[Tensor]) -> tuple[Tensor, Gradients]:
     """(loss, gradients) of a shard; the gradients are also left in .grad. Called, and returns, with grad mode off."""
     if len(shard.parts) == 1:
-        return _one(closure, shard.parts[0][1], parameters)
+        return one_pass(closure, shard.parts[0][1], parameters)
     mean, losses = Mean(), []
     for share, arguments in shard.parts:
-        loss, found = _one(closure, arguments, parameters)
+        loss, found = one_pass(closure, arguments, parameters)
         mean.add(found, share)
         losses.append(loss.detach() * share)
     for parameter, gradient in zip(parameters, mean.total, strict=True):
@@ -38,7 +38,8 @@ def gradients(closure: Closure, shard: Shard, parameters: Sequence[Tensor]) -> t
     return torch.stack(losses).sum(), mean.total
 
 
-def _one(closure: Closure, arguments: tuple[Any, ...], parameters: Sequence[Tensor]) -> tuple[Tensor, Gradients]:
+def one_pass(closure: Closure, arguments: tuple[Any, ...], parameters: Sequence[Tensor]) -> tuple[Tensor, Gradients]:
+    """(loss, gradients) of one call of the closure, as gradients()."""
     for parameter in parameters:
         parameter.grad = None  # a backward pass then hands over its buffers and adds nothing
     torch.set_grad_enabled(True)

@@ -64,13 +64,15 @@ class Layout:
             raise ValueError("the optimizer has no parameters")
         if any(parameter.device.type == "meta" for parameter in self.parameters):
             raise RuntimeError("the model is on the meta device, which holds no values: model.to_empty(device=…) first")
-        self._on, self._sigma_on = _switches(groups)
+        self._values = _values(groups)
+        self._switches = self._on, self._sigma_on = _switches(groups)
         self._kinds = list(map(_kind, self.parameters))
         self.perturbs = any(self._on)
         self.has_ema = any(rho and sigma for rho, sigma in zip(self._on, self._sigma_on, strict=True))
+        dtypes, devices = {p.dtype for p in self.parameters}, {p.device for p in self.parameters}
+        self.alike = len(devices) == 1 and dtypes in ({torch.float32}, {torch.float64})
         self.complex = any(p.is_complex() for p in self.parameters)
         # On several devices, or on a CPU without a base that needs it, the host may as well read the norm.
-        devices = {p.device for p in self.parameters}
         self.deferrable = len(devices) == 1 and (fused or next(iter(devices)).type != "cpu")
         self._full: Moved | None = None
         self._saved: dict[int, Tensor] = {}
@@ -82,7 +84,7 @@ class Layout:
             len(now) == len(self.parameters)
             and all(map(is_, now, self.parameters))
             and list(map(_kind, now)) == self._kinds
-            and _switches(self.groups) == (self._on, self._sigma_on)
+            and (all(map(is_, self._values, _values(self.groups))) or _switches(self.groups) == self._switches)
         )
 
     def moved(self, found: Gradients) -> Moved:
@@ -119,6 +121,10 @@ class Layout:
 _kind = attrgetter("dtype", "shape", "device")
 
 
+def _values(groups: Sequence[dict[str, Any]]) -> list[Scalar]:
+    return [group[name] for group in groups for name in ("rho", "sigma")]
+
+
 def _switches(groups: Sequence[dict[str, Any]]) -> tuple[list[bool], list[bool]]:
     return [_is_on(group["rho"]) for group in groups], [_is_on(group["sigma"]) for group in groups]
 
@@ -130,12 +136,12 @@ def _is_on(value: Scalar) -> bool:
     return (isinstance(value, Tensor) and value.device.type != "cpu") or bool(value != 0)
 
 
-def displace_(bundles: list[Bundle], metric: Metric | None, deferred: bool) -> Scalar:
+def displace_(bundles: list[Bundle], metric: Metric | None, deferred: bool, alike: bool) -> Scalar:
     """weights = saved + rho T^2 d / (||T d|| + 1e-12), d = g - sigma * m, one norm over all bundles; returns the norm.
 
     The gradients become d. With a metric the weights' own memory holds T d until the norm is known, so nothing is
     allocated. saved must hold the weights; the caller restores them, also when this raises half way.
-    deferred: the norm stays on the device.
+    deferred: the norm stays on the device. alike: all are of one device, and all of float32 or all of float64.
     """
     if not bundles:
         return 0.0
@@ -149,7 +155,7 @@ def displace_(bundles: list[Bundle], metric: Metric | None, deferred: bool) -> S
             metric(bundle.weights, bundle.saved, bundle.parameters)
         scaled.append(bundle.gradients if metric is None else bundle.weights)
     together = scaled[0] if len(scaled) == 1 else [tensor for tensors in scaled for tensor in tensors]
-    norm = F.norm(together) if deferred else F.norm_on_host(together)
+    norm = F.norm(together, alike) if deferred else F.norm_on_host(together, alike)
     for bundle, directions in zip(bundles, scaled, strict=True):
         if metric is not None:
             metric(directions, bundle.saved, bundle.parameters)

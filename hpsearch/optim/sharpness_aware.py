@@ -9,7 +9,7 @@ from typing import Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.autograd import _profiler_enabled
+from torch._C._autograd import _profiler_enabled
 from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimizer_pre_hooks
 
 from hpsearch.optim import functional as F
@@ -140,7 +140,8 @@ class SharpnessAware(torch.optim.Optimizer):
         When the closure raises, weights, EMA and step count are as before the call.
         Raises ValueError where the batch cannot be split, TypeError or RuntimeError for what the closure forgot.
         """
-        if self._watched():
+        hooks = self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks
+        if hooks or _global_optimizer_pre_hooks or _global_optimizer_post_hooks or _profiler_enabled():
             return _watched_step(self, closure, *batch, scaler=scaler, weights=weights)
         return self._step(closure, *batch, scaler=scaler, weights=weights)
 
@@ -188,11 +189,6 @@ class SharpnessAware(torch.optim.Optimizer):
         with torch.no_grad():
             return Step(self, layout, perturbs, closure, scaler).run(shards)
 
-    def _watched(self) -> bool:
-        """Whether anyone has hooks on steps, or profiles."""
-        hooks = self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks
-        return bool(hooks or _global_optimizer_pre_hooks or _global_optimizer_post_hooks or _profiler_enabled())
-
     def _now(self) -> tuple[Layout, bool]:
         """The parameters as they are now, and whether this step perturbs them."""
         if self._layout is None or not self._layout.fits():
@@ -233,7 +229,7 @@ class SharpnessAware(torch.optim.Optimizer):
         self._layout, self.flag_works = None, False
 
 
-# What torch wraps every optimizer's step in: hooks and a profiler's record. The record costs a small network's step 3 %,
+# What torch wraps every optimizer's step in: hooks and a profiler's record. The record costs a small network's step 3 %
 # whether or not anyone profiles, and the base's own step has one.
 _watched_step = torch.optim.Optimizer.profile_hook_step(SharpnessAware._step)
 

@@ -16,7 +16,7 @@ from torch import Tensor
 from hpsearch.optim import functional as F
 from hpsearch.optim.batchnorm import frozen_statistics, running
 from hpsearch.optim.functional import Scalar, Tensors
-from hpsearch.optim.passes import Closure, Gradients, Mean, Shard, gradients, reals
+from hpsearch.optim.passes import Closure, Gradients, Mean, Shard, gradients, one_pass, reals
 from hpsearch.optim.perturbation import Bundle, Layout, Moved, displace_
 
 if TYPE_CHECKING:
@@ -54,65 +54,65 @@ class Step:
     def run(self, shards: list[Shard]) -> Tensor:
         """The weighted clean loss. Raises FloatingPointError where nonfinite="raise" and a gradient is not finite."""
         self.alone = len(shards) == 1
-        seen, clean = Mean(), Mean()  # means over shards: of what the base optimizer sees, and of the clean gradients
+        mean, clean_mean = (None, None) if self.alone else (Mean(), Mean())
         losses: list[Tensor] = []
         for shard in shards:
-            loss, found = self._evaluate(shard, "clean", self.own)
-            losses.append(loss.detach() if self.alone else loss.detach() * shard.share)
-            if not self.perturbs:
-                seen.add(found, shard.share)
-            elif not self._perturbed_pass(shard, found, seen, clean):
+            loss, clean = self._evaluate(shard, "clean", self.own)
+            losses.append(loss.detach() if mean is None else loss.detach() * shard.share)
+            seen = clean
+            if self.perturbs:
                 if self.scaler is not None:
-                    self.scaler.unscale_(self.optimizer.base)  # finds out, too: the clean gradients are still in .grad
-                return self._skip(losses)
-        if not self.alone:
-            for parameter, gradient in zip(self.parameters, seen.total, strict=True):
+                    _unscale_(self._present(clean), self.scaler)
+                if self.keeps_clean and clean_mean is not None:
+                    clean_mean.add_copy(clean, shard.share)
+                elif self.keeps_clean:
+                    clean = self.optimizer.ranks.kept(clean)
+                seen = self._at_perturbed_weights(shard, clean)
+                if not seen:
+                    return self._skip(losses)
+            if mean is not None:
+                mean.add(seen, shard.share)
+        if mean is not None and clean_mean is not None:
+            seen, clean = mean.total, clean_mean.total if self.perturbs else mean.total
+            for parameter, gradient in zip(self.parameters, seen, strict=True):
                 parameter.grad = gradient
-            if self.own:
-                self.optimizer.ranks.mean_(self._present(seen.total))
-        if self.own and self.keeps_clean:
-            self.optimizer.ranks.mean_(self._present(clean.total))
+        if self.own:
+            if not self.alone:
+                self.optimizer.ranks.mean_(self._present(seen))
+            if self.keeps_clean:
+                self.optimizer.ranks.mean_(self._present(clean))
         if self.scaler is not None:
             self.scaler.unscale_(self.optimizer.base)
-        return self._finish(losses, seen.total, clean.total if self.perturbs else seen.total)
+        return self._finish(losses, seen, clean)
 
-    def _perturbed_pass(self, shard: Shard, found: Gradients, seen: Mean, clean: Mean) -> bool:
-        """Adds the gradients at w + eps to `seen`; False, with nothing done, if the clean ones, `found`, are not.
+    def _at_perturbed_weights(self, shard: Shard, clean: Gradients) -> Gradients:
+        """The gradients at w + eps, the weights back at w; none, and nothing done, if the clean ones are not finite.
 
-        `clean` gets those where they are needed later on. A lone shard's are kept themselves, and become directions;
-        else `found` is emptied, so that nothing holds them in the second pass.
+        A lone shard's clean gradients become directions, if they are needed later on; else `clean` is emptied, so that
+        nothing holds them in the second pass.
         """
-        if self.scaler is not None:
-            present = self._present(found)
-            scale = self.scaler.scale(torch.ones((), device=present[0].device))  # does not wait for the device
-            F.scale_(present, scale.reciprocal())
-        if self.keeps_clean and self.alone:
-            found = self.optimizer.ranks.kept(found)
-            clean.add(found, 1.0)
-        elif self.keeps_clean:
-            clean.add_copy(found, shard.share)
-        self.bundles, weights, saved = self._moved(found)
+        self.bundles, weights, saved = self._moved(clean)
         if weights:
             torch._foreach_copy_(saved, weights)
         try:
-            norm = displace_(self.bundles, self.optimizer.metric, self.deferred)
+            norm = displace_(self.bundles, self.optimizer.metric, self.deferred, self.layout.alike)
             if self.checks and not (self.deferred or self.own or math.isfinite(norm)):
-                if self.optimizer.nonfinite_in(self._present(found)).item():
-                    return False  # a model may raise at weights that are not finite
-            if clean.total is not found:
-                found.clear()
+                if self.optimizer.nonfinite_in(self._present(clean)).item():
+                    if self.scaler is not None:
+                        self.scaler.unscale_(self.optimizer.base)  # finds it out, too: they are still in .grad
+                    return []  # a model may raise at weights that are not finite
+            if not (self.keeps_clean and self.alone):
+                clean.clear()
                 for bundle in self.bundles:
                     bundle.gradients = []
             torch.clear_autocast_cache()  # of casts of the clean weights, where the caller's autocast is outside
-            _, perturbed = self._evaluate(shard, "perturbed", self.own and not self.alone)
+            return self._evaluate(shard, "perturbed", self.own and not self.alone)[1]
         finally:
             # Copied back, never subtracted: w + eps - eps is not w in floating point. This call comes first, and
             # through no Python function: a KeyboardInterrupt could strike on the way.
             if weights:
                 torch._foreach_copy_(weights, saved)
             torch.clear_autocast_cache()
-        seen.add(perturbed, shard.share)
-        return True
 
     def _finish(self, losses: list[Tensor], seen: Gradients, clean: Gradients) -> Tensor:
         """The base optimizer's step and the EMA's, unless the gradients are not finite."""
@@ -170,8 +170,8 @@ class Step:
     def _evaluate(self, shard: Shard, kind: str, own: bool) -> tuple[Tensor, Gradients]:
         """The shard's loss and gradients; with several ranks the mean over them, unless a rank's own are asked for."""
         ddp, in_parts = self.optimizer.ranks.ddp, len(shard.parts) > 1
-        if ddp is None and not self.norms:
-            return gradients(self.closure, shard, self.parameters)
+        if ddp is None and not in_parts and not self.norms:
+            return one_pass(self.closure, shard.parts[0][1], self.parameters)
         frozen = [] if self.optimizer.batchnorm in (kind, "both") else self.norms
         with frozen_statistics(frozen), ddp.no_sync() if ddp is not None and (own or in_parts) else nullcontext():
             loss, found = gradients(self.closure, shard, self.parameters)
@@ -191,3 +191,8 @@ class Step:
         """The gradients there are, complex ones as pairs of real numbers."""
         there = [gradient for gradient in found if gradient is not None]
         return reals(there) if self.layout.complex else there
+
+
+def _unscale_(gradients: Tensors, scaler: torch.amp.GradScaler) -> None:
+    scale = scaler.scale(torch.ones((), device=gradients[0].device))  # the scale itself, without waiting for the device
+    F.scale_(gradients, scale.reciprocal())
