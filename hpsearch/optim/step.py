@@ -72,6 +72,7 @@ class Step:
                     return self._skip(losses)
             if mean is not None:
                 mean.add(seen, shard.share)
+                seen = clean = []  # so that nothing but the mean holds them in the next shard's passes
         if mean is not None and clean_mean is not None:
             seen, clean = mean.total, clean_mean.total if self.perturbs else mean.total
             for parameter, gradient in zip(self.parameters, seen, strict=True):
