@@ -78,13 +78,22 @@ def by_kind(tensors: Tensors) -> list[Tensors]:
     return list(parts.values())
 
 
-def displace_(weights: Tensors, saved: Tensors, directions: Tensors, scale: Scalar) -> None:
-    """w = saved + scale * d. On entry w equals saved, unless `directions` is `weights` itself, which then holds d."""
+def displace_(weights: Tensors, saved: Tensors, directions: Tensors, scale: Scalar, alike: bool = False) -> None:
+    """w = saved + scale * d. On entry w equals saved, unless `directions` is `weights` itself, which then holds d.
+
+    alike: as for norm().
+    """
+    half = not alike and any(weight.dtype == torch.float16 for weight in weights)
     if directions is not weights:
-        if not isinstance(scale, Tensor):
+        if not isinstance(scale, Tensor) and not half:
             torch._foreach_add_(weights, directions, alpha=scale)
             return
         torch._foreach_copy_(weights, directions)
+    if half:  # in three parts: each is in float16's range, where the scale, up to rho / TINY, need not be
+        part = scale.abs() ** (1 / 3) if isinstance(scale, Tensor) else abs(scale) ** (1 / 3)
+        scale_(weights, part)
+        scale_(weights, part)
+        scale = part * (scale.sign() if isinstance(scale, Tensor) else math.copysign(1.0, scale))
     scale_(weights, scale)
     torch._foreach_add_(weights, saved)
 

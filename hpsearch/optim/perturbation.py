@@ -161,7 +161,7 @@ def displace_(bundles: list[Bundle], metric: Metric | None, deferred: bool, alik
             metric(directions, bundle.saved, bundle.parameters)
         rho = _value(bundle.group["rho"], deferred)
         scale = (-rho if bundle.group.get("maximize") else rho) / (norm + F.TINY)
-        F.displace_(bundle.weights, bundle.saved, directions, scale)
+        F.displace_(bundle.weights, bundle.saved, directions, scale, alike)
     return norm
 
 

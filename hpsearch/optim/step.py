@@ -15,9 +15,10 @@ from torch import Tensor
 
 from hpsearch.optim import functional as F
 from hpsearch.optim.batchnorm import frozen_statistics, running
-from hpsearch.optim.functional import Scalar, Tensors
+from hpsearch.optim.functional import Tensors
 from hpsearch.optim.passes import Closure, Gradients, Mean, Shard, gradients, one_pass, reals
 from hpsearch.optim.perturbation import Bundle, Layout, Moved, displace_
+from hpsearch.optim.vectorized import VectorizedShards, mean_over_shards, perturbed_weights
 
 if TYPE_CHECKING:
     from hpsearch.optim.sharpness_aware import SharpnessAware
@@ -28,7 +29,7 @@ class Step:
 
     __slots__ = (
         "optimizer", "layout", "parameters", "perturbs", "closure", "scaler",
-        "checks", "deferred", "norms", "own", "keeps_clean", "alone", "bundles",
+        "checks", "deferred", "norms", "own", "alone", "keeps_clean", "ema_at_once", "bundles",
     )  # fmt: skip
 
     def __init__(
@@ -49,11 +50,11 @@ class Step:
         self.deferred = layout.deferrable and (told or not self.checks)
         self.norms = running(optimizer.norm_layers) if optimizer.norm_layers and perturbs else []
         self.own = perturbs and optimizer.ranks.each  # each rank perturbs with its own gradient
-        self.keeps_clean = perturbs and (layout.has_ema or optimizer.combine is not None)
+        self.bundles: list[Bundle] = []
 
     def run(self, shards: list[Shard]) -> Tensor:
         """The weighted clean loss. Raises FloatingPointError where nonfinite="raise" and a gradient is not finite."""
-        self.alone = len(shards) == 1
+        self._decide(alone=len(shards) == 1)
         mean, clean_mean = (None, None) if self.alone else (Mean(), Mean())
         losses: list[Tensor] = []
         for shard in shards:
@@ -86,6 +87,31 @@ class Step:
             self.scaler.unscale_(self.optimizer.base)
         return self._finish(losses, seen, clean)
 
+    def _decide(self, alone: bool) -> None:
+        """When the EMA takes the clean gradients: with the base's step, if they are there then, or else at once.
+
+        A step that may yet be skipped, or has more shards to come, keeps them for the end. Else nothing does, and
+        memory for one gradient is saved.
+        """
+        self.alone = alone
+        late_ema = self.layout.has_ema and (self.checks or not alone)
+        self.keeps_clean = self.perturbs and (late_ema or self.optimizer.combine is not None)
+        self.ema_at_once = self.perturbs and self.layout.has_ema and not self.keeps_clean
+
+    def vectorized(self, evaluate: VectorizedShards, stacked: tuple[Tensor, ...], weighed: list[float]) -> Tensor:
+        """run() with all shards at once; the weights themselves are never moved."""
+        self._decide(alone=False)
+        clean, losses = evaluate([p.detach() for p in self.parameters], stacked, own=False)
+        share = torch.tensor(weighed, dtype=losses.dtype, device=losses.device)
+        clean_mean: Gradients = mean_over_shards(clean, share) if self.keeps_clean else [*clean]
+        moved = self._moved(clean_mean)
+        weights = perturbed_weights(moved.bundles, self.optimizer.metric, self.parameters, clean)
+        perturbed, _ = evaluate(weights, stacked, own=True)
+        seen = mean_over_shards(perturbed, share)
+        for parameter, gradient in zip(self.parameters, seen, strict=True):
+            parameter.grad = gradient
+        return self._finish([torch.dot(share, losses)], seen, clean_mean)
+
     def _at_perturbed_weights(self, shard: Shard, clean: Gradients) -> Gradients:
         """The gradients at w + eps, the weights back at w; none, and nothing done, if the clean ones are not finite.
 
@@ -102,6 +128,8 @@ class Step:
                     if self.scaler is not None:
                         self.scaler.unscale_(self.optimizer.base)  # finds it out, too: they are still in .grad
                     return []  # a model may raise at weights that are not finite
+            if self.ema_at_once:
+                self._update_ema(self.bundles, clean, None)
             if not (self.keeps_clean and self.alone):
                 clean.clear()
                 for bundle in self.bundles:
@@ -118,17 +146,11 @@ class Step:
     def _finish(self, losses: list[Tensor], seen: Gradients, clean: Gradients) -> Tensor:
         """The base optimizer's step and the EMA's, unless the gradients are not finite."""
         optimizer = self.optimizer
-        are_directions = self.perturbs and self.alone
-        bundles: list[Bundle] = []
-        if self.layout.has_ema:
-            bundles = self.bundles if are_directions else self._moved(clean).bundles
         if self.perturbs and optimizer.combine is not None:
-            if are_directions:
-                for bundle in bundles:
-                    ema, directions = bundle.known()
-                    if ema:
-                        F.gradient_(directions, ema, bundle.group["sigma"])
-                are_directions = False
+            for bundle in self.bundles if self.alone else []:
+                ema, directions = bundle.known()
+                if ema:
+                    F.gradient_(directions, ema, bundle.group["sigma"])
             both = [(s, c) for s, c in zip(seen, clean, strict=True) if s is not None and c is not None]
             optimizer.combine(reals([s for s, _ in both]), reals([c for _, c in both]))
         found_inf = optimizer.nonfinite_in(self._present(seen)) if self.checks else None
@@ -136,28 +158,37 @@ class Step:
             if found_inf.item():
                 return self._skip(losses)
             found_inf, optimizer.flag_works = None, True
-        for bundle in bundles:  # before the base's step, in which hooks and the base itself may change gradients
-            self._update_ema(bundle, clean, bundle.group["sigma"] if are_directions else 0.0, found_inf)
+        if self.layout.has_ema and not self.ema_at_once:
+            # Before the base's step, in which hooks and the base itself may change gradients.
+            raw = not (self.perturbs and self.alone) or optimizer.combine is not None
+            self._update_ema(self._moved(clean).bundles if raw else self.bundles, clean, found_inf, raw)
+        for bundle in self.bundles:
             bundle.gradients = []
         if found_inf is None:
             optimizer.base.step()
         else:
             optimizer.step_base_unless(found_inf)
+        if not self.perturbs:
+            torch.clear_autocast_cache()  # of casts of the weights before the base's step
         optimizer.steps += 1
         return losses[0] if self.alone else torch.stack(losses).sum()
 
-    def _update_ema(self, bundle: Bundle, clean: Gradients, sigma: Scalar, found_inf: Tensor | None) -> None:
-        """sigma: how much of the EMA was taken from the gradients already. The first gradient sets the EMA."""
-        decay, (ema, directions) = bundle.group["ema_decay"], bundle.known()
-        if ema and self.deferred:
-            F.update_ema_unless_(ema, directions, decay, sigma, found_inf)
-        elif ema:
-            F.update_ema_(ema, directions, float(decay), float(sigma))
-        if len(ema) < len(bundle.parameters) and bundle.has_ema and (found_inf is None or not found_inf.item()):
-            for parameter, known, index in zip(bundle.parameters, bundle.ema, bundle.indices, strict=True):
-                if known is None:
-                    first = torch.empty_like(parameter).copy_(clean[index])  # type: ignore[arg-type]
-                    self.optimizer.state[parameter]["ema"] = first
+    def _update_ema(self, bundles: list[Bundle], clean: Gradients, found_inf: Tensor | None, raw: bool = False) -> None:
+        """raw: the bundles hold gradients, not directions. A parameter's first gradient sets its EMA."""
+        if self.ema_at_once and self.own:
+            self.optimizer.ranks.mean_(self._present(clean))
+        for bundle in bundles:
+            group, (ema, directions) = bundle.group, bundle.known()
+            sigma = 0.0 if raw else group["sigma"]
+            if ema and self.deferred:
+                F.update_ema_unless_(ema, directions, group["ema_decay"], sigma, found_inf)
+            elif ema:
+                F.update_ema_(ema, directions, float(group["ema_decay"]), float(sigma))
+            if bundle.has_ema and len(ema) < len(bundle.parameters) and (found_inf is None or not found_inf.item()):
+                for parameter, known, index in zip(bundle.parameters, bundle.ema, bundle.indices, strict=True):
+                    if known is None:
+                        first = torch.empty_like(parameter).copy_(clean[index])  # type: ignore[arg-type]
+                        self.optimizer.state[parameter]["ema"] = first
 
     def _skip(self, losses: list[Tensor]) -> Tensor:
         """Ends a step whose gradients are not finite: the weights are back already, nothing else has changed."""

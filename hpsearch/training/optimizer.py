@@ -20,7 +20,7 @@ def build_optimizer(settings: Settings, model: nn.Module) -> SharpnessAware:
         sigma=settings.sigma,
         adaptive=settings.adaptive,
         interval=settings.interval,
-        nonfinite="allow",  # so that weights that are not finite end a trial as diverged, not as one long series of skips
+        nonfinite="allow",  # then the weights show it, and the trial ends as diverged
     )
 
 
