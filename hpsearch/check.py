@@ -16,6 +16,7 @@ from hpsearch.errors import InputError, KeyPath, Mistake, MistakesError, nearest
 from hpsearch.hyperparameters import BASES, HYPERPARAMETERS, check, check_name
 from hpsearch.identity import Identity
 from hpsearch.models import Model, validate
+from hpsearch.optim.sam_on import normalization
 from hpsearch.sampling import MAX_GRID, OPTIONS, SAMPLERS, grid_size, try_options
 from hpsearch.space import Parameter, ordered
 from hpsearch.study import Arm, Phase, Study
@@ -40,7 +41,7 @@ def check_study(study: Study, document: Document, folder: Path | None = None) ->
     found = _resolve(study.task.name, document, folder)
     if is_task_class(found):
         _check_options(study, found, document)  # type: ignore[arg-type]
-        mistakes = [*_check_optimizer(study), *_check_objectives(study, found)]  # type: ignore[arg-type]
+        mistakes = [*_check_optimizer(study, found), *_check_objectives(study, found)]  # type: ignore[arg-type]
     else:
         mistakes = list(_check_function(study))
     mistakes += [*_check_conditions(study), *_check_sampling(study)]
@@ -112,7 +113,7 @@ def _with_section_keys(mistake: Mistake) -> Mistake:
     return Mistake(mistake.path, mistake.rule, ", ".join(known), nearest(mistake.path[-1], known))
 
 
-def _check_optimizer(study: Study) -> Iterator[Mistake]:
+def _check_optimizer(study: Study, task: type[Task]) -> Iterator[Mistake]:
     base = study.optimizer.get("base", "sgd")
     for name, value in study.optimizer.items():
         if name in ("epochs", "batch_size"):
@@ -132,6 +133,7 @@ def _check_optimizer(study: Study) -> Iterator[Mistake]:
         for name, parameter in arm.parameters.items():
             yield from _check_parameter((*path, "parameters", name), name, parameter, bases)
         yield from _check_shards(path, arm, study)
+        yield from _check_normalization(path, arm, study, task)
 
 
 def _problem(path: KeyPath, name: str, value: object, bases: tuple[str, ...]) -> Iterator[Mistake]:
@@ -169,6 +171,16 @@ def _check_shards(path: KeyPath, arm: Arm, study: Study) -> Iterator[Mistake]:
         at = next(((*path, key, "num_shards") for key, part in sections.items() if "num_shards" in part), None)
         rule = f"got num_shards up to {max(shards):g} with a batch_size of {min(batches):g}"
         yield Mistake(at or ("optimizer", "num_shards"), rule, f"a whole number from 1 to {min(batches):g}")
+
+
+def _check_normalization(path: KeyPath, arm: Arm, study: Study, task: type[Task]) -> Iterator[Mistake]:
+    if "normalization" in _values(arm, "perturb", study.optimizer.get("perturb", "all")):
+        try:
+            normalization(task(**study.task.options).model())
+        except ValueError as error:
+            sections = {"fixed": arm.fixed, "parameters": arm.parameters}
+            at = next(((*path, key, "perturb") for key, part in sections.items() if "perturb" in part), None)
+            yield Mistake(at or ("optimizer", "perturb"), str(error), "all")
 
 
 def _values(arm: Arm, name: str, default: object) -> tuple[object, ...]:

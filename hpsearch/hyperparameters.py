@@ -18,6 +18,8 @@ Kind = Literal["number", "whole", "switch", "choice"]
 
 BASES = ("sgd", "adam", "adamw")
 SCHEDULES = ("cosine", "constant", "step")
+PERTURB = ("all", "normalization")
+COMBINE = ("perturbed", "gsam")
 
 
 @dataclass(frozen=True)
@@ -86,6 +88,9 @@ HYPERPARAMETERS: Mapping[str, Hyperparameter] = {
     "sigma": Hyperparameter("number", 0.0),
     "adaptive": Hyperparameter("switch", False),
     "interval": Hyperparameter("whole", 1, low=1),
+    "perturb": Hyperparameter("choice", "all", choices=PERTURB),
+    "combine": Hyperparameter("choice", "perturbed", choices=COMBINE),
+    "alpha": Hyperparameter("number", 0.4, low=0),  # of combine: gsam
 }
 
 # Names that the literature and other libraries use.
@@ -122,6 +127,9 @@ class Settings:
     sigma: float
     adaptive: bool
     interval: int
+    perturb: str
+    combine: str
+    alpha: float
 
     @classmethod
     def merge(cls, *layers: Mapping[str, Any]) -> Settings:

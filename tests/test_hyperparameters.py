@@ -28,6 +28,9 @@ ACCEPTED = {
     "sigma": [-1, 0, 1, 0.5],
     "adaptive": [True, False],
     "interval": [1, 5],
+    "perturb": ["all", "normalization"],
+    "combine": ["perturbed", "gsam"],
+    "alpha": [0, 0.4, 2],
 }
 REFUSED = {
     "base": ["SGD", "", 1, None, True],
@@ -46,6 +49,9 @@ REFUSED = {
     "sigma": ["1", True, None],
     "adaptive": [0, 1, "false"],
     "interval": [0, 2.5],
+    "perturb": ["norm", True],
+    "combine": ["GSAM", None],
+    "alpha": [-0.1, "0.4"],
 }
 NUMBERS = [name for name, known in HYPERPARAMETERS.items() if known.kind in ("number", "whole")]
 

@@ -430,6 +430,11 @@ SHARD_COUNTS += [
     }.items()
 ]
 SHARD_COUNTS += [
+    Case(
+        "no-normalization",
+        BASE.replace(FIXED, "      perturb: normalization # <-\n"),
+        ("arms.sam.fixed.perturb", "needs normalisation layers", "all"),
+    ),
     edit(
         "shared-shards", "  momentum: 0.9", "  num_shards: 300 # <-", "optimizer.num_shards: got num_shards up to 300"
     ),

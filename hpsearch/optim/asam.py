@@ -38,7 +38,7 @@ class AbsoluteEta:
 
     def __call__(self, directions: Tensors, weights: Tensors, parameters: Tensors) -> None:
         scaled = [p in self._scaled for p in parameters]
-        metric = list(torch._foreach_abs([w for w, s in zip(weights, scaled, strict=True) if s]))
-        if metric:
+        if any(scaled):  # a group may hold biases only
+            metric = list(torch._foreach_abs([w for w, s in zip(weights, scaled, strict=True) if s]))
             torch._foreach_add_(metric, self.eta)
             torch._foreach_mul_([d for d, s in zip(directions, scaled, strict=True) if s], metric)

@@ -129,9 +129,10 @@ def update_ema_unless_(
     """
     if isinstance(sigma, Tensor):  # the kernel takes its weight decay from the host
         directions, sigma = list(torch._foreach_add(directions, torch._foreach_mul(ema, sigma))), 0.0
-    # The fused kernels walk memory, whatever the strides.
+    # The fused kernels walk memory, whatever the strides, and take one dtype: after model.double() there are two.
     aligned = [
-        d if d.stride() == m.stride() else torch.empty_like(m).copy_(d) for d, m in zip(directions, ema, strict=True)
+        d if d.stride() == m.stride() and d.dtype == m.dtype else torch.empty_like(m).copy_(d)
+        for d, m in zip(directions, ema, strict=True)
     ]
     torch._fused_sgd_(
         ema,

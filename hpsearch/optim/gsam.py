@@ -6,9 +6,8 @@ import math
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from hpsearch.optim.functional import Tensors, norm
+from hpsearch.optim.functional import Scalar, Tensors, norm
 
 
 @dataclass(frozen=True)
@@ -36,7 +35,9 @@ class GSAM:
         minus = norm(perturbed) ** 2
         along = torch.where(square > 0, (plus - minus) / (4 * square), torch.zeros_like(square))
         # perturbed holds g_p - g now, and the result is s (g_p - g) + (s - alpha) g with s = 1 + alpha along
-        stretch: Tensor = 1 + self.alpha * along
+        stretch: Scalar = 1 + self.alpha * along
+        if len({gradient.device for gradient in perturbed}) > 1:
+            stretch = float(stretch)  # a tensor multiplies those of its own device only
         torch._foreach_mul_(perturbed, stretch)
         torch._foreach_mul_(clean, stretch - self.alpha)
         torch._foreach_add_(perturbed, clean)

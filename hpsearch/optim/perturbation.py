@@ -66,7 +66,7 @@ class Layout:
             raise RuntimeError("the model is on the meta device, which holds no values: model.to_empty(device=…) first")
         self._values = _values(groups)
         self._switches = self._on, self._sigma_on = _switches(groups)
-        self._kinds = list(map(_kind, self.parameters))
+        self._kinds = _kinds(self.parameters)
         self.perturbs = any(self._on)
         self.has_ema = any(rho and sigma for rho, sigma in zip(self._on, self._sigma_on, strict=True))
         dtypes, devices = {p.dtype for p in self.parameters}, {p.device for p in self.parameters}
@@ -83,7 +83,7 @@ class Layout:
         return (
             len(now) == len(self.parameters)
             and all(map(is_, now, self.parameters))
-            and list(map(_kind, now)) == self._kinds
+            and _kinds(now) == self._kinds
             and (all(map(is_, self._values, _values(self.groups))) or _switches(self.groups) == self._switches)
         )
 
@@ -118,7 +118,12 @@ class Layout:
         )
 
 
-_kind = attrgetter("dtype", "shape", "device")
+_dtype = attrgetter("dtype")
+
+
+def _kinds(parameters: Tensors) -> tuple[list[torch.dtype], list[int], list[int]]:
+    """What decides whether memory for the weights still fits, in the form that is the quickest to compare."""
+    return list(map(_dtype, parameters)), list(map(Tensor.get_device, parameters)), list(map(Tensor.numel, parameters))
 
 
 def _values(groups: Sequence[dict[str, Any]]) -> list[Scalar]:
@@ -130,10 +135,8 @@ def _switches(groups: Sequence[dict[str, Any]]) -> tuple[list[bool], list[bool]]
 
 
 def _is_on(value: Scalar) -> bool:
-    """Whether a setting may differ from zero; a tensor on a device is not read."""
-    if type(value) is float:
-        return value != 0
-    return (isinstance(value, Tensor) and value.device.type != "cpu") or bool(value != 0)
+    """Whether a setting may differ from zero: a tensor may, as it can be filled in place, and is not read."""
+    return isinstance(value, Tensor) or value != 0
 
 
 def displace_(bundles: list[Bundle], metric: Metric | None, deferred: bool, alike: bool) -> Scalar:

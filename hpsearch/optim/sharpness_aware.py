@@ -157,8 +157,7 @@ class SharpnessAware(torch.optim.Optimizer):
             parts = split(batch, self.num_shards)
             weighed = shares([count for _, count in parts], weights)
             shards = [Shard(share, [(1.0, part)]) for (part, _), share in zip(parts, weighed, strict=True)]
-        with torch.no_grad():
-            return Step(self, layout, perturbs, closure, scaler).run(shards)
+        return Step(self, layout, perturbs, closure, scaler).run(shards)
 
     def step_accumulated(
         self,
@@ -189,13 +188,13 @@ class SharpnessAware(torch.optim.Optimizer):
         layout, perturbs = self._now()
         apart = perturbs and micro_batches_are == "shards"
         shards = [Shard(share, [(1.0, part)]) for share, part in parts] if apart else [Shard(1.0, parts)]
-        with torch.no_grad():
-            return Step(self, layout, perturbs, closure, scaler).run(shards)
+        return Step(self, layout, perturbs, closure, scaler).run(shards)
 
     def _now(self) -> tuple[Layout, bool]:
         """The parameters as they are now, and whether this step perturbs them."""
         if self._layout is None or not self._layout.fits():
             self._layout = Layout(self.param_groups, self.selected, self.fused)
+            self.flag_works = False  # the base may have been given a group
         return self._layout, self._layout.perturbs and self.steps % self.interval == 0
 
     def step_vectorized(self, loss: Loss, *batch: Tensor, weights: Any = None) -> Tensor:
@@ -207,6 +206,7 @@ class SharpnessAware(torch.optim.Optimizer):
         whether it is faster.
         Raises ValueError for what cannot be vectorised: no model, BatchNorm in training, ranks.
         """
+        self._opt_called = True  # as in step_accumulated()
         model = self._vectorizable()
         layout, perturbs = self._now()
         stacked = stack(batch, self.num_shards)
@@ -252,7 +252,7 @@ class SharpnessAware(torch.optim.Optimizer):
                 delattr(self.base, name)
 
     def __getstate__(self) -> dict[str, Any]:
-        """All that a copy needs to step, unlike torch's own; not the `step` a scheduler puts here: it steps the original."""
+        """All that a copy needs to step, unlike torch's own; not a scheduler's `step`, which steps the original."""
         return {name: value for name, value in self.__dict__.items() if name != "step"}
 
     def state_dict(self) -> dict[str, Any]:

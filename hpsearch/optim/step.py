@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 
 class Step:
-    """What one step knows; run() is the step, under torch.no_grad()."""
+    """What one step knows; run() is the step."""
 
     __slots__ = (
         "optimizer", "layout", "parameters", "perturbs", "closure", "scaler",
-        "checks", "deferred", "norms", "own", "alone", "keeps_clean", "ema_at_once", "bundles",
+        "checks", "deferred", "norms", "own", "alone", "keeps_clean", "ema_at_once", "bundles", "copied",
     )  # fmt: skip
 
     def __init__(
@@ -51,9 +51,18 @@ class Step:
         self.norms = running(optimizer.norm_layers) if optimizer.norm_layers and perturbs else []
         self.own = perturbs and optimizer.ranks.each  # each rank perturbs with its own gradient
         self.bundles: list[Bundle] = []
+        self.copied: Tensors | None = None
 
     def run(self, shards: list[Shard]) -> Tensor:
         """The weighted clean loss. Raises FloatingPointError where nonfinite="raise" and a gradient is not finite."""
+        enabled = torch.is_grad_enabled()
+        try:
+            torch._C._set_grad_enabled(False)
+            return self._run(shards)
+        finally:  # not torch.no_grad(): a KeyboardInterrupt could strike in its Python code and leave grad mode off
+            torch._C._set_grad_enabled(enabled)
+
+    def _run(self, shards: list[Shard]) -> Tensor:
         self._decide(alone=len(shards) == 1)
         mean, clean_mean = (None, None) if self.alone else (Mean(), Mean())
         losses: list[Tensor] = []
@@ -72,7 +81,7 @@ class Step:
                 if not seen:
                     return self._skip(losses)
             if mean is not None:
-                mean.add(seen, shard.share)
+                mean.add(seen if mean.total else self.optimizer.ranks.kept(seen), shard.share)
                 seen = clean = []  # so that nothing but the mean holds them in the next shard's passes
         if mean is not None and clean_mean is not None:
             seen, clean = mean.total, clean_mean.total if self.perturbs else mean.total
@@ -119,8 +128,9 @@ class Step:
         nothing holds them in the second pass.
         """
         self.bundles, weights, saved = self._moved(clean)
-        if weights:
+        if weights and weights is not self.copied:  # all shards of a step start from the same weights
             torch._foreach_copy_(saved, weights)
+            self.copied = weights
         try:
             norm = displace_(self.bundles, self.optimizer.metric, self.deferred, self.layout.alike)
             if self.checks and not (self.deferred or self.own or math.isfinite(norm)):
@@ -152,8 +162,12 @@ class Step:
                 if ema:
                     F.gradient_(directions, ema, bundle.group["sigma"])
             both = [(s, c) for s, c in zip(seen, clean, strict=True) if s is not None and c is not None]
+            if self.layout.has_ema:  # which still needs the clean ones
+                both = [(s, c.clone()) for s, c in both]
             optimizer.combine(reals([s for s, _ in both]), reals([c for _, c in both]))
-        found_inf = optimizer.nonfinite_in(self._present(seen)) if self.checks else None
+        # Nobody has looked at the clean ones where norms stay on the device or differ between ranks.
+        unseen = clean if self.keeps_clean and self.layout.has_ema and (self.deferred or self.own) else []
+        found_inf = optimizer.nonfinite_in(self._present([*seen, *unseen])) if self.checks else None
         if found_inf is not None and not self.deferred:
             if found_inf.item():
                 return self._skip(losses)
@@ -214,7 +228,8 @@ class Step:
     def _moved(self, found: Gradients) -> Moved:
         state, moved = self.optimizer.state, self.layout.moved(found)
         for bundle in moved.bundles:
-            bundle.gradients = self._present([found[index] for index in bundle.indices])
+            whole = len(bundle.indices) == len(found)
+            bundle.gradients = self._present(found if whole else [found[index] for index in bundle.indices])
             if bundle.has_ema:
                 bundle.look_up_ema(state)
         return moved
@@ -226,5 +241,6 @@ class Step:
 
 
 def _unscale_(gradients: Tensors, scaler: torch.amp.GradScaler) -> None:
-    scale = scaler.scale(torch.ones((), device=gradients[0].device))  # the scale itself, without waiting for the device
-    F.scale_(gradients, scale.reciprocal())
+    for part in F.by_kind(gradients):
+        scale = scaler.scale(torch.ones((), device=part[0].device))  # the scale itself, without waiting for the device
+        F.scale_(part, scale.reciprocal())

@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from hpsearch.hyperparameters import Settings
-from hpsearch.optim import SharpnessAware
+from hpsearch.optim import GSAM, SharpnessAware
 
 
 def build_optimizer(settings: Settings, model: nn.Module) -> SharpnessAware:
@@ -20,6 +20,8 @@ def build_optimizer(settings: Settings, model: nn.Module) -> SharpnessAware:
         sigma=settings.sigma,
         adaptive=settings.adaptive,
         interval=settings.interval,
+        perturb=settings.perturb,
+        combine=GSAM(settings.alpha) if settings.combine == "gsam" else settings.combine,
         nonfinite="allow",  # then the weights show it, and the trial ends as diverged
     )
 

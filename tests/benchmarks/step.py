@@ -1,84 +1,116 @@
-"""Step time of the optimizer over the floor: its gradient evaluations and the base optimizer's own step.
+"""Step time of the optimizer over its floor: the gradient evaluations it needs and the base optimizer's own step.
 
-Blocks of both alternate, so that the machine's changes of speed hit both; the ratio is of paired blocks.
+Beside it a plain loop over parameters. `python -m tests.benchmarks.step [mlp transformer resnet18-32 resnet18-128]`
 """
 
 from __future__ import annotations
 
 import statistics
-import time
+import sys
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
-from torch import nn
 
 from hpsearch.optim import SharpnessAware
-from hpsearch.tasks.models import mlp
+from tests.benchmarks.models import Problem, resnet18, small_mlp, transformer
+from tests.benchmarks.plain import PlainLoop
+from tests.benchmarks.timing import DEVICE, Step, blocks, device_name, ratio
 
-BLOCKS = 15
-SECONDS = 0.05  # about, of one block
+
+class Case(NamedTuple):
+    problem: Callable[[], Problem]
+    threads: int
+    blocks: int
+    steps: int  # in a block
+
+
 CASES = {
-    "sgd (rho 0)": {"rho": 0.0},
+    "mlp": Case(lambda: small_mlp(128), 1, 40, 40),
+    "transformer": Case(lambda: transformer(32), 2, 30, 2),
+    "resnet18-32": Case(lambda: resnet18(32), 2, 30, 1),
+    "resnet18-128": Case(lambda: resnet18(128), 2, 30, 1),
+}
+METHODS: dict[str, dict[str, float]] = {
+    "SGD (rho 0)": {"rho": 0.0},
     "SAM": {"rho": 0.05},
-    "ASAM": {"rho": 1.0, "adaptive": True},
     "F-SAM": {"rho": 0.05, "sigma": 1.0},
-    "mSAM, 4 shards": {"rho": 0.05, "num_shards": 4},
-    "mSAM, 16 shards": {"rho": 0.05, "num_shards": 16},
-    "F-SAM, 4 shards": {"rho": 0.05, "sigma": 1.0, "num_shards": 4},
 }
 
 
-def main() -> None:
-    torch.set_num_threads(1)
-    print(f"step time over the floor, MLP 64-128-128-10, batch 128, one thread, torch {torch.__version__}")
-    print(f"{'method':<18}{'ms a step':>11}{'floor':>9}{'ratio':>8}   quartiles of {BLOCKS} paired blocks")
-    for name, settings in CASES.items():
-        ours, floor = _ours(settings), _floor(settings)
-        steps = max(1, round(SECONDS / _seconds(ours, 5)))
-        pairs = [(_seconds(ours, steps), _seconds(floor, steps)) for _ in range(BLOCKS)]
-        ratios = [a / b for a, b in pairs]
-        low, middle, high = statistics.quantiles(ratios, n=4)
-        a, b = (statistics.median(column) * 1e3 for column in zip(*pairs, strict=True))
-        print(f"{name:<18}{a:>11.3f}{b:>9.3f}{middle:>8.2f}   {low:.2f} to {high:.2f}")
+def main(names: list[str] | None = None) -> None:
+    for name in names or list(CASES):
+        case = CASES[name]
+        torch.set_num_threads(case.threads)
+        print(f"\nstep time over the floor: {name}, {device_name()}, torch {torch.__version__}")
+        print(
+            f"{'method':<14}{'ms a step':>11}{'over the floor':>16}   95 % of the median   plain loop, over the floor"
+        )
+        contenders = {"floor 1": floor(case.problem(), 1), "floor 2": floor(case.problem(), 2)}
+        contenders |= {method: ours(case.problem(), **settings) for method, settings in METHODS.items()}
+        contenders |= {f"plain {m}": plain(case.problem(), **METHODS[m]) for m in ("SAM", "F-SAM")}
+        found = blocks(contenders, case.blocks, case.steps)
+        for method in METHODS:
+            under = found["floor 1" if method.startswith("SGD") else "floor 2"]
+            middle, low, high = ratio(found[method], under)
+            line = (
+                f"{method:<14}{statistics.median(found[method]) * 1e3:>11.3f}{middle:>16.3f}   {low:.3f} to {high:.3f}"
+            )
+            if f"plain {method}" in found:
+                other, low, high = ratio(found[f"plain {method}"], under)
+                line += f"       {other:.3f}   {low:.3f} to {high:.3f}"
+            print(line)
+        print(f"{case.blocks} blocks of {case.steps} steps, contenders in turn")
 
 
-def _problem() -> tuple[nn.Module, torch.optim.Optimizer, torch.Tensor, torch.Tensor]:
-    torch.manual_seed(0)
-    model = mlp(64, (128, 128), 10)
-    base = torch.optim.SGD(model.parameters(), lr=1e-3, momentum=0.9, weight_decay=5e-4, foreach=True)
-    return model, base, torch.randn(128, 64), torch.randint(0, 10, (128,))
+def base(problem: Problem) -> torch.optim.Optimizer:
+    return torch.optim.SGD(problem.model.parameters(), lr=1e-4, momentum=0.9, weight_decay=5e-4, foreach=True)
 
 
-def _ours(settings: dict[str, float]) -> Callable[[], None]:
-    model, base, inputs, targets = _problem()
-    optimizer = SharpnessAware(base, model, **settings)  # type: ignore[arg-type]
+def to_device(problem: Problem) -> Problem:
+    inputs, targets = problem.batch
+    return problem._replace(model=problem.model.to(DEVICE), batch=(inputs.to(DEVICE), targets.to(DEVICE)))
+
+
+def ours(problem: Problem, **settings: float) -> Step:
+    problem = to_device(problem)
+    optimizer = SharpnessAware(base(problem), problem.model, **settings)  # type: ignore[arg-type]
 
     def closure(inputs: torch.Tensor, targets: torch.Tensor) -> torch.Tensor:
-        loss = nn.functional.cross_entropy(model(inputs), targets)
+        loss = problem.loss(problem.model, inputs, targets)
         loss.backward()
         return loss
 
-    return lambda: optimizer.step(closure, inputs, targets) and None
+    return lambda: optimizer.step(closure, *problem.batch)
 
 
-def _floor(settings: dict[str, float]) -> Callable[[], None]:
-    model, base, inputs, targets = _problem()
-    shards = int(settings.get("num_shards", 1))
-    parameters = list(model.parameters())
-    parts = list(zip(inputs.chunk(shards), targets.chunk(shards), strict=True)) * (2 if settings["rho"] else 1)
+def floor(problem: Problem, evaluations: int, num_shards: int = 1) -> Step:
+    """`evaluations` gradient evaluations of each shard, and the base optimizer's step."""
+    problem = to_device(problem)
+    optimizer, parameters = base(problem), list(problem.model.parameters())
+    parts = list(zip(*(part.chunk(num_shards) for part in problem.batch), strict=True)) * evaluations
 
     def step() -> None:
-        for part_inputs, part_targets in parts:
+        for part in parts:
             for parameter in parameters:
                 parameter.grad = None
-            nn.functional.cross_entropy(model(part_inputs), part_targets).backward()
-        base.step()
+            problem.loss(problem.model, *part).backward()
+        optimizer.step()
 
     return step
 
 
-def _seconds(step: Callable[[], None], steps: int) -> float:
-    started = time.perf_counter()
-    for _ in range(steps):
-        step()
-    return (time.perf_counter() - started) / steps
+def plain(problem: Problem, rho: float, sigma: float = 0.0) -> Step:
+    problem = to_device(problem)
+    optimizer = PlainLoop(base(problem), rho, sigma)
+
+    def closure() -> torch.Tensor:
+        loss = problem.loss(problem.model, *problem.batch)
+        loss.backward()
+        return loss
+
+    return lambda: optimizer.step(closure)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

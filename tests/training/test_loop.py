@@ -13,6 +13,8 @@ import torch
 from torch import nn
 
 from hpsearch.hyperparameters import Settings
+from hpsearch.optim.asam import Absolute
+from hpsearch.optim.gsam import GSAM
 from hpsearch.tasks import Classification, Data
 from hpsearch.tasks.digits import Digits
 from hpsearch.training.cost import flops_per_sample
@@ -292,4 +294,14 @@ def test_the_settings_reach_the_optimizer(more, kind, group):
     optimizer = TrialRun(DIGITS, settings(**more, num_shards=3, interval=2, adaptive=True), 0).optimizer
     assert type(optimizer.base) is kind
     assert {key: optimizer.param_groups[0][key] for key in group} == group
-    assert (optimizer.num_shards, optimizer.interval, optimizer.adaptive) == (3, 2, True)
+    assert (optimizer.num_shards, optimizer.interval, type(optimizer.metric)) == (3, 2, Absolute)
+    assert optimizer.combine is None and optimizer.selected is None
+
+
+def test_gsam_and_sam_on_reach_the_optimizer():
+    convnet = Digits(model="convnet")
+    chosen = settings(rho=0.1, combine="gsam", alpha=0.2, perturb="normalization")
+    optimizer = TrialRun(convnet, chosen, 0).optimizer
+    assert optimizer.combine == GSAM(0.2)
+    norms = [module for module in optimizer.model.modules() if isinstance(module, nn.GroupNorm)]
+    assert len(norms) == 2 and optimizer.selected == {p for norm in norms for p in norm.parameters()}
