@@ -22,6 +22,7 @@ class Bundle:
     """The parameters of one group that are perturbed and have a gradient; complex ones as pairs of real numbers."""
 
     group: dict[str, Any]
+    rho_key: str
     has_ema: bool
     indices: list[int]  # of the parameters, in the order of the groups
     parameters: Tensors  # the model's own
@@ -30,6 +31,11 @@ class Bundle:
     gradients: Tensors = field(default_factory=list)  # become directions
     ema: list[Tensor | None] = field(default_factory=list)  # empty where the group has none
     whole_ema: Tensors = field(default_factory=list)  # the same, once all of them are there
+
+    def rho(self) -> Scalar:
+        """Negative where the base optimizer maximizes."""
+        rho: Scalar = self.group[self.rho_key]
+        return -rho if self.group.get("maximize") else rho
 
     def look_up_ema(self, state: Mapping[Tensor, dict[str, Any]]) -> None:
         if self.whole_ema and state[self.parameters[0]].get("ema") is self.ema[0]:
@@ -57,17 +63,23 @@ class Moved(NamedTuple):
 class Layout:
     """The parameters, and memory for the weights of those that are perturbed. Made once, as long as it fits."""
 
-    def __init__(self, groups: Sequence[dict[str, Any]], selected: set[Tensor] | None, fused: bool) -> None:
-        self.groups, self.selected = groups, selected
+    def __init__(self, groups: Sequence[dict[str, Any]], selected: set[Tensor] | None, fused: bool, rho: str) -> None:
+        self.groups, self.selected, self.rho_key = groups, selected, rho
         self.parameters: Tensors = [p for group in groups for p in group["params"]]
         if not self.parameters:
             raise ValueError("the optimizer has no parameters")
         if any(parameter.device.type == "meta" for parameter in self.parameters):
             raise RuntimeError("the model is on the meta device, which holds no values: model.to_empty(device=…) first")
-        self._values = _values(groups)
-        self._switches = self._on, self._sigma_on = _switches(groups)
+        self._values = _values(groups, rho)
+        self._switches = self._on, self._sigma_on = _switches(groups, rho)
         self._kinds = _kinds(self.parameters)
         self.perturbs = any(self._on)
+        self.without_ema = [
+            p
+            for group, rho_on, sigma_on in zip(groups, self._on, self._sigma_on, strict=True)
+            for p in group["params"]
+            if not (rho_on and sigma_on)
+        ]
         self.has_ema = any(rho and sigma for rho, sigma in zip(self._on, self._sigma_on, strict=True))
         dtypes, devices = {p.dtype for p in self.parameters}, {p.device for p in self.parameters}
         self.alike = len(devices) == 1 and dtypes in ({torch.float32}, {torch.float64})
@@ -84,7 +96,10 @@ class Layout:
             len(now) == len(self.parameters)
             and all(map(is_, now, self.parameters))
             and _kinds(now) == self._kinds
-            and (all(map(is_, self._values, _values(self.groups))) or _switches(self.groups) == self._switches)
+            and (
+                all(map(is_, self._values, _values(self.groups, self.rho_key)))
+                or _switches(self.groups, self.rho_key) == self._switches
+            )
         )
 
     def moved(self, found: Gradients) -> Moved:
@@ -109,7 +124,8 @@ class Layout:
                 for i, weight in zip(indices, weights, strict=True):
                     if i not in self._saved:
                         self._saved[i] = torch.empty_like(weight)
-                bundles.append(Bundle(group, sigma_on, indices, parameters, weights, [self._saved[i] for i in indices]))
+                saved = [self._saved[i] for i in indices]
+                bundles.append(Bundle(group, self.rho_key, sigma_on, indices, parameters, weights, saved))
             start = end
         return Moved(
             bundles,
@@ -126,12 +142,12 @@ def _kinds(parameters: Tensors) -> tuple[list[torch.dtype], list[int], list[int]
     return list(map(_dtype, parameters)), list(map(Tensor.get_device, parameters)), list(map(Tensor.numel, parameters))
 
 
-def _values(groups: Sequence[dict[str, Any]]) -> list[Scalar]:
-    return [group[name] for group in groups for name in ("rho", "sigma")]
+def _values(groups: Sequence[dict[str, Any]], rho: str) -> list[Scalar]:
+    return [group[name] for group in groups for name in (rho, "sigma")]
 
 
-def _switches(groups: Sequence[dict[str, Any]]) -> tuple[list[bool], list[bool]]:
-    return [_is_on(group["rho"]) for group in groups], [_is_on(group["sigma"]) for group in groups]
+def _switches(groups: Sequence[dict[str, Any]], rho: str) -> tuple[list[bool], list[bool]]:
+    return [_is_on(group[rho]) for group in groups], [_is_on(group["sigma"]) for group in groups]
 
 
 def _is_on(value: Scalar) -> bool:
@@ -162,8 +178,7 @@ def displace_(bundles: list[Bundle], metric: Metric | None, deferred: bool, alik
     for bundle, directions in zip(bundles, scaled, strict=True):
         if metric is not None:
             metric(directions, bundle.saved, bundle.parameters)
-        rho = _value(bundle.group["rho"], deferred)
-        scale = (-rho if bundle.group.get("maximize") else rho) / (norm + F.TINY)
+        scale = _value(bundle.rho(), deferred) / (norm + F.TINY)
         F.displace_(bundle.weights, bundle.saved, directions, scale, alike)
     return norm
 

@@ -33,6 +33,15 @@ class Ranks:
             raise ValueError(f"ranks={choice!r} needs model=…, a DistributedDataParallel module")
         if self.ddp is not None and choice is None:
             raise ValueError("a DistributedDataParallel model needs ranks='global' or ranks='each'")
+        if self.each:
+            self._refuse_unused()
+
+    def _refuse_unused(self) -> None:
+        """A parameter that only some ranks use would be averaged with another one of theirs."""
+        if self.ddp is not None and self.ddp.find_unused_parameters:
+            raise ValueError(
+                "find_unused_parameters=True works with ranks='global' only, and not with parts of a batch"
+            )
 
     def kept(self, found: Gradients) -> Gradients:
         """Gradients that outlive the next backward pass, which writes into DDP's buckets."""
@@ -44,6 +53,7 @@ class Ranks:
         """The mean over ranks, in place, in one all-reduce a dtype; bit-identical on all ranks."""
         if self.ddp is None:
             return
+        self._refuse_unused()
         for same in by_kind(tensors):
             flat = torch.cat([tensor.reshape(-1) for tensor in same])
             flat /= dist.get_world_size(self.ddp.process_group)

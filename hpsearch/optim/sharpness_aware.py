@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
-import math
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
 
@@ -15,16 +13,25 @@ from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimize
 from hpsearch.optim import functional as F
 from hpsearch.optim.batchnorm import POLICIES, norm_layers, running
 from hpsearch.optim.functional import Scalar
-from hpsearch.optim.methods import COMBINERS, METRICS, SELECTIONS, Combiner, Metric
+from hpsearch.optim.methods import Combiner, Metric
 from hpsearch.optim.passes import Closure, Shard
 from hpsearch.optim.perturbation import Layout
 from hpsearch.optim.ranks import Ranks
+from hpsearch.optim.settings import (
+    MEANINGS,
+    NONFINITE,
+    check_base,
+    check_choice,
+    check_group,
+    combiner_of,
+    metric_of,
+    rho_key,
+    selected_of,
+    whole,
+)
 from hpsearch.optim.shards import shares, size, split
 from hpsearch.optim.step import Step
 from hpsearch.optim.vectorized import Loss, VectorizedShards, pays, stack
-
-NONFINITE = ("allow", "skip", "raise")
-MEANINGS = ("shards", "parts")
 
 
 class SharpnessAware(torch.optim.Optimizer):
@@ -42,13 +49,15 @@ class SharpnessAware(torch.optim.Optimizer):
             groups work on either. Clip gradients in its register_step_pre_hook: they are in .grad, unscaled.
         model: the module that is trained. Needed to keep perturbed passes out of BatchNorm's running statistics, and by
             perturb="normalization", metric="absolute_eta" and ranks.
-        rho: radius of the perturbation, >= 0, in units of the weights' Euclidean norm. Per group.
+        rho: radius of the perturbation, >= 0, in units of the weights' Euclidean norm. Per group; its key there is
+            "sharpness_rho" with a base that has a rho of its own (Adadelta).
         num_shards: number of disjoint shards of each batch that are perturbed on their own: the m of mSAM. (Some
             papers write m for the shard's SIZE: m = 128 there is one shard of 128 here.)
         ema_decay: decay of the gradients' moving average, F-SAM's lambda, in [0, 1). Per group.
         sigma: how much of the moving average is removed from the direction: 0 is SAM, 1 is F-SAM, below 0 adds it. Per
-            group. The form is the authors' code's, where m holds earlier gradients only; the paper's sigma_p is
-            sigma = sigma_p * ema_decay / (1 - sigma_p * (1 - ema_decay)). At 1 both are the same.
+            group; one with sigma or rho 0 has no average, and starts anew once both are on. The form is the authors'
+            code's, where m holds earlier gradients only; the paper's sigma_p is sigma = sigma_p * ema_decay / (1 -
+            sigma_p * (1 - ema_decay)). At 1 both are the same.
         adaptive: short for metric="absolute".
         interval: perturb at every interval-th step, counted from 0; the steps between are the base optimizer's own.
         metric: "identity", "absolute" (ASAM: T = |w|), "absolute_eta" (ASAM authors': T = |w| + 0.01, biases 1), or
@@ -89,21 +98,16 @@ class SharpnessAware(torch.optim.Optimizer):
         nonfinite: Literal["allow", "skip", "raise"] = "allow",
         ranks: Literal["global", "each"] | None = None,
     ) -> None:
-        _check_base(base)
-        for name, value in (("num_shards", num_shards), ("interval", interval)):
-            if isinstance(value, bool) or not (value >= 1 and math.isfinite(value) and int(value) == value):
-                raise ValueError(f"{name} must be a whole number >= 1, but got {value!r}")
-        _check_choice("batchnorm", batchnorm, POLICIES)
-        _check_choice("nonfinite", nonfinite, NONFINITE)
-        if adaptive and metric not in (None, "absolute"):
-            raise ValueError(f"adaptive=True is metric='absolute', but got metric={metric!r}")
+        check_base(base)
+        check_choice("batchnorm", batchnorm, POLICIES)
+        check_choice("nonfinite", nonfinite, NONFINITE)
         self.base = base
         self.model = model
-        self.num_shards = int(num_shards)
-        self.interval = int(interval)
-        self.metric = _metric(metric or ("absolute" if adaptive else "identity"), model)
-        self.combine = _combiner(combine)
-        self.selected = _selected(perturb, model)
+        self.num_shards = whole("num_shards", num_shards)
+        self.interval = whole("interval", interval)
+        self.metric = metric_of(metric, adaptive, model)
+        self.combine = combiner_of(combine)
+        self.selected = selected_of(perturb, model)
         self.batchnorm = batchnorm
         self.nonfinite = nonfinite
         self.ranks = Ranks(model, ranks)
@@ -113,17 +117,18 @@ class SharpnessAware(torch.optim.Optimizer):
         # For optim/step.py.
         self.fused = bool(getattr(base, "_step_supports_amp_scaling", False))
         self.nonfinite_in = F.FiniteCheck()
-        self.flag_works = False  # the base's state exists: from then on a fused kernel can be told to skip
-        super().__init__(base.param_groups, {"rho": rho, "sigma": sigma, "ema_decay": ema_decay})
+        self.flag_works: set[int] = set()  # parameters whose base state exists: a fused kernel can be told to skip them
+        self.rho_key = rho_key(base)
+        super().__init__(base.param_groups, {self.rho_key: rho, "sigma": sigma, "ema_decay": ema_decay})
         # One list and one set of defaults for both, so that a scheduler or a new group reaches both.
         self.param_groups = base.param_groups
         base.defaults.update(self.defaults)
         self.defaults = base.defaults
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        _check_group({**self.defaults, **param_group})
+        check_group({**self.defaults, **param_group}, self.rho_key)
         super().add_param_group(param_group)
-        self.flag_works = False
+        self.flag_works = set()
         self.norm_layers = norm_layers(self.model)  # the model may have grown
 
     def step(  # type: ignore[override]
@@ -159,6 +164,7 @@ class SharpnessAware(torch.optim.Optimizer):
             shards = [Shard(share, [(1.0, part)]) for (part, _), share in zip(parts, weighed, strict=True)]
         return Step(self, layout, perturbs, closure, scaler).run(shards)
 
+    @torch.optim.Optimizer.profile_hook_step
     def step_accumulated(
         self,
         closure: Closure,
@@ -176,7 +182,7 @@ class SharpnessAware(torch.optim.Optimizer):
         weights: one number a micro-batch; they weigh by their number of samples unless given.
         """
         self._opt_called = True  # what a scheduler looks for; torch itself sets it in step()
-        _check_choice("micro_batches_are", micro_batches_are, MEANINGS)
+        check_choice("micro_batches_are", micro_batches_are, MEANINGS)
         several = [part if isinstance(part, tuple) else (part,) for part in micro_batches]
         if self.num_shards not in (1, len(several) if micro_batches_are == "shards" else 1):
             raise ValueError(
@@ -192,11 +198,16 @@ class SharpnessAware(torch.optim.Optimizer):
 
     def _now(self) -> tuple[Layout, bool]:
         """The parameters as they are now, and whether this step perturbs them."""
+        if self.param_groups is not self.base.param_groups:  # base.load_state_dict() was called
+            self.param_groups, self._layout = self.base.param_groups, None
         if self._layout is None or not self._layout.fits():
-            self._layout = Layout(self.param_groups, self.selected, self.fused)
-            self.flag_works = False  # the base may have been given a group
+            self._layout = Layout(self.param_groups, self.selected, self.fused, self.rho_key)
+            for parameter in self._layout.without_ema:  # an average that missed steps is none
+                self.state[parameter].pop("ema", None)
+            self.flag_works = set()  # the base may have been given a group
         return self._layout, self._layout.perturbs and self.steps % self.interval == 0
 
+    @torch.optim.Optimizer.profile_hook_step
     def step_vectorized(self, loss: Loss, *batch: Tensor, weights: Any = None) -> Tensor:
         """One step with all shards in one program (torch.func.vmap); the same step, up to rounding, as step().
 
@@ -211,11 +222,11 @@ class SharpnessAware(torch.optim.Optimizer):
         layout, perturbs = self._now()
         stacked = stack(batch, self.num_shards)
         if not perturbs or self.num_shards == 1 or stacked is None:
-            return self.step(_backward(loss, model), *batch, weights=weights)
+            return self._step(_backward(loss, model), *batch, scaler=None, weights=weights)
         weighed = shares([1] * self.num_shards, weights)
+        evaluate = VectorizedShards(loss, model, layout.parameters)
         with torch.no_grad():
-            run = Step(self, layout, perturbs, _backward(loss, model), None)
-            return run.vectorized(VectorizedShards(loss, model, layout.parameters), stacked, weighed)
+            return Step(self, layout, perturbs, _backward(loss, model), None).vectorized(evaluate, stacked, weighed)
 
     def vectorized_pays(self, loss: Loss, *batch: Tensor) -> bool:
         """Whether step_vectorized() is faster here than step() on such a batch, measured: the gradient evaluations of
@@ -279,7 +290,7 @@ class SharpnessAware(torch.optim.Optimizer):
         finally:
             self.param_groups = self.base.param_groups
         self.steps, self.skipped = steps, skipped
-        self._layout, self.flag_works = None, False
+        self._layout, self.flag_works = None, set()
 
 
 # What torch wraps every optimizer's step in: hooks and a profiler's record. The record costs a small network's step 3 %
@@ -294,58 +305,3 @@ def _backward(loss: Loss, model: nn.Module) -> Closure:
         return found
 
     return closure
-
-
-def _check_base(base: torch.optim.Optimizer) -> None:
-    kind = type(base).__name__
-    _, *arguments = inspect.signature(type(base).step).parameters.values()
-    own = any(a.default is a.empty and a.kind not in (a.VAR_POSITIONAL, a.VAR_KEYWORD) for a in arguments)
-    if own or isinstance(base, (torch.optim.LBFGS, torch.optim.SparseAdam, SharpnessAware)):
-        raise TypeError(f"base must be an optimizer of dense gradients without a closure, but got {kind}")
-    taken = [name for name in ("rho", "sigma", "ema_decay") if name in base.defaults]
-    if taken:  # the groups are shared, and so their keys: Adadelta's rho is a decay
-        raise TypeError(f"base must have no setting named {', '.join(taken)} of its own, but got {kind}")
-    if any(group.get("differentiable") for group in base.param_groups):
-        raise TypeError(f"base must not be differentiable, but got {kind}(differentiable=True)")
-
-
-def _check_choice(name: str, value: object, allowed: Sequence[str]) -> None:
-    if value not in allowed:
-        raise ValueError(f"{name} must be one of {', '.join(allowed)}, but got {value!r}")
-
-
-def _metric(metric: str | Metric, model: nn.Module | None) -> Metric | None:
-    if not isinstance(metric, str):
-        return metric
-    _check_choice("metric", metric, list(METRICS))
-    return METRICS[metric](model)
-
-
-def _combiner(combine: str | Combiner) -> Combiner | None:
-    if not isinstance(combine, str):
-        return combine
-    _check_choice("combine", combine, list(COMBINERS))
-    return COMBINERS[combine]()
-
-
-def _selected(perturb: str | Iterable[Tensor], model: nn.Module | None) -> set[Tensor] | None:
-    """The parameters that may be perturbed; None means all."""
-    if not isinstance(perturb, str):
-        return set(perturb)
-    _check_choice("perturb", perturb, list(SELECTIONS))
-    if perturb != "all" and model is None:
-        raise ValueError(f"perturb={perturb!r} needs model=…")
-    found = SELECTIONS[perturb](model) if model is not None else None
-    return None if found is None else set(found)
-
-
-def _check_group(group: dict[str, Any]) -> None:
-    for name, rule, low, high in (
-        ("rho", "a finite number >= 0", 0.0, math.inf),
-        ("sigma", "a finite number", -math.inf, math.inf),
-        ("ema_decay", "in [0, 1)", 0.0, 1.0),
-    ):
-        value = group[name]
-        on_device = isinstance(value, Tensor) and value.device.type != "cpu"  # is not read
-        if not on_device and not (math.isfinite(value) and low <= value < high):
-            raise ValueError(f"{name} must be {rule}, but got {value!r}")

@@ -46,7 +46,7 @@ class Step:
         self.checks = optimizer.nonfinite != "allow" or self.scaler is not None
         # Whether all values stay on the device: the host reads neither norms nor if they are finite. A check then needs
         # a base whose kernel can be told to skip, and whose state exists.
-        told = optimizer.fused and optimizer.flag_works and optimizer.nonfinite != "raise"
+        told = optimizer.fused and bool(optimizer.flag_works) and optimizer.nonfinite != "raise"
         self.deferred = layout.deferrable and (told or not self.checks)
         self.norms = running(optimizer.norm_layers) if optimizer.norm_layers and perturbs else []
         self.own = perturbs and optimizer.ranks.each  # each rank perturbs with its own gradient
@@ -168,10 +168,12 @@ class Step:
         # Nobody has looked at the clean ones where norms stay on the device or differ between ranks.
         unseen = clean if self.keeps_clean and self.layout.has_ema and (self.deferred or self.own) else []
         found_inf = optimizer.nonfinite_in(self._present([*seen, *unseen])) if self.checks else None
-        if found_inf is not None and not self.deferred:
+        # The first gradient of a parameter makes the base's state, which torch's kernels leave unset when told to skip.
+        present = {index for index, gradient in enumerate(seen) if gradient is not None} if self.checks else set()
+        if found_inf is not None and not (self.deferred and present <= optimizer.flag_works):
             if found_inf.item():
                 return self._skip(losses)
-            found_inf, optimizer.flag_works = None, True
+            found_inf, optimizer.flag_works = None, present
         if self.layout.has_ema and not self.ema_at_once:
             # Before the base's step, in which hooks and the base itself may change gradients.
             raw = not (self.perturbs and self.alone) or optimizer.combine is not None

@@ -77,8 +77,7 @@ def perturbed_weights(bundles: list[Bundle], metric: Metric | None, parameters: 
             metric(directions, bundle.weights, bundle.parameters)
     weights = [parameter.detach().expand(m, *parameter.shape) for parameter in parameters]
     for bundle in bundles:
-        rho = -bundle.group["rho"] if bundle.group.get("maximize") else bundle.group["rho"]
-        scale = rho / (square.sqrt() + F.TINY)
+        scale = bundle.rho() / (square.sqrt() + F.TINY)
         for index in bundle.indices:
             shape = (m,) + (1,) * parameters[index].dim()
             weights[index] = torch.addcmul(weights[index], clean[index], scale.view(shape).to(clean[index].dtype))

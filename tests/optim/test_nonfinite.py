@@ -313,3 +313,22 @@ def test_the_finite_check(shapes, value, kind):
     assert check(made).item() == (not abs(value) < float("inf"))
     assert all(torch.equal(a, b) or a.isnan().any() for a, b in zip(made, kept, strict=True))  # looked at only
     assert check([torch.ones(2)]).item() == 0
+
+
+def test_a_first_gradient_that_comes_late_and_is_not_finite_leaves_no_trace_in_a_fused_base():
+    """torch's fused SGD makes the momentum at the first gradient and leaves it unset when it is told to skip."""
+    first, late = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(1000))
+    base = torch.optim.SGD([{"params": [first]}, {"params": [late]}], lr=0.1, momentum=0.9, fused=True)
+    optimizer = SharpnessAware(base, rho=0.1, nonfinite="skip")
+
+    def closure(uses_late, factor):
+        loss = factor * ((first**2).sum() + ((late**2).sum() if uses_late else 0))
+        loss.backward()
+        return loss
+
+    for _ in range(2):
+        optimizer.step(lambda: closure(False, 1.0))
+    optimizer.step(lambda: closure(True, float("inf")))
+    assert optimizer.skipped == 1 and not optimizer.base.state[late]
+    optimizer.step(lambda: closure(True, 1.0))
+    assert (late < 1).all() and late.min() > 0.7

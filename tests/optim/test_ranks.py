@@ -252,8 +252,8 @@ def overflow_in_a_clean_pass(rank, **settings):
     return int(optimizer.skipped), torch.cat([optimizer.state[p]["ema"].flatten() for p in model.parameters()])
 
 
-def refusal(**settings):
-    model = DistributedDataParallel(network())
+def refusal(unused=False, **settings):
+    model = DistributedDataParallel(network(), find_unused_parameters=unused)
     try:
         SharpnessAware(torch.optim.SGD(model.parameters(), lr=0.1), model, **settings)
     except ValueError as error:
@@ -272,7 +272,7 @@ def work(rank, world, folder):
     counts, refusals, overflows = {}, [], []
     if world == 2:
         counts = {(name, choice): counted(METHODS[name], choice, rank) for name in ALL_REDUCES for choice in CHOICES}
-        refusals = [refusal(), refusal(ranks="all")]
+        refusals = [refusal(), refusal(ranks="all"), refusal(ranks="each", unused=True)]
         overflows = [overflow_in_a_clean_pass(rank, **settings) for settings in OVERFLOWS]
     torch.save((results, counts, refusals, overflows), f"{folder}/{world}.{rank}.pt")
     dist.barrier()
@@ -466,9 +466,10 @@ def test_gradient_all_reduces_of_a_step(saved, name):
 
 
 def test_a_ddp_model_needs_a_choice_that_there_is(saved):
-    for _, _, (without, unknown), _ in saved(2):
+    for _, _, (without, unknown, unused), _ in saved(2):
         assert without == "a DistributedDataParallel model needs ranks='global' or ranks='each'"
         assert unknown == "ranks must be one of global, each, but got 'all'"
+        assert "find_unused_parameters=True works with ranks='global' only" in unused
 
 
 @pytest.mark.parametrize("choice", CHOICES)

@@ -77,6 +77,26 @@ def test_hooks_of_the_wrapper_run_though_step_is_not_wrapped():
     assert len(calls) == 2
 
 
+def test_hooks_run_with_every_kind_of_step():
+    model, calls = network(), []
+    optimizer = optimizer_of(model, rho=0.1, num_shards=2)
+    optimizer.register_step_pre_hook(lambda *_: calls.append("pre"))
+    optimizer.register_step_post_hook(lambda *_: calls.append("post"))
+    optimizer.step_accumulated(closure_of(model), [batch(0), batch(1)], micro_batches_are="shards")
+    optimizer.step_vectorized(lambda model, x, y: nn.functional.cross_entropy(model(x), y), *batch(0))
+    optimizer.step_vectorized(lambda model, x, y: nn.functional.cross_entropy(model(x), y), *(x[:5] for x in batch(0)))
+    assert calls == ["pre", "post"] * 3
+
+
+def test_loading_into_the_base_alone_keeps_the_groups_shared():
+    model = network()
+    optimizer = optimizer_of(model, rho=0.1)
+    optimizer.step(closure_of(model), *batch(0))
+    optimizer.base.load_state_dict(optimizer.base.state_dict())
+    optimizer.step(closure_of(model), *batch(1))
+    assert optimizer.param_groups is optimizer.base.param_groups
+
+
 def test_hooks_do_not_change_the_training():
     def run(hooked):
         model = network()

@@ -28,10 +28,10 @@ IN_TORCH = {
 REFUSED = {
     "LBFGS": "calls the closure itself",
     "SparseAdam": "sparse gradients",
-    "Adadelta": "its rho, a decay, would be ours: the groups are shared",
 }
 # The first settings beside lr are the defaults.
 SETTINGS = {
+    "Adadelta": [{}, {"rho": 0.8, "weight_decay": 0.1}],
     "ASGD": [{}, {"t0": 3, "weight_decay": 0.1}],
     "Adafactor": [{}, {"eps": (1e-8, 1e-3), "d": 2.0, "weight_decay": 0.1}],
     "Adagrad": [{}, {"lr_decay": 0.1, "initial_accumulator_value": 0.2, "weight_decay": 0.1}],
@@ -47,6 +47,7 @@ SETTINGS = {
 }
 CASES = [(name, more) for name, several in SETTINGS.items() for more in several]
 every_base = pytest.mark.parametrize(("name", "more"), CASES, ids=[f"{name}-{[*more]}" for name, more in CASES])
+RHO = {"Adadelta": "sharpness_rho"}  # the radius's key where it is not "rho"
 METHODS = {
     "sam": {"rho": 0.1},
     "fsam": {"rho": 0.1, "sigma": 1.0, "ema_decay": 0.8},
@@ -104,11 +105,12 @@ def weights_of(model):
 class Twin:
     """SAM and F-SAM by hand in front of a plain optimizer, whose groups hold rho, sigma and ema_decay.
 
-    m is kept while it is used: in groups with rho and sigma other than 0.
+    m is kept while it is used: in groups with rho and sigma other than 0. Else it starts anew.
     """
 
     def __init__(self, model, optimizer):
         self.model, self.optimizer, self.m = model, optimizer, {}
+        self.rho = RHO.get(type(optimizer).__name__, "rho")
 
     def gradients(self, step):
         self.model.zero_grad()
@@ -116,16 +118,19 @@ class Twin:
         return {p: p.grad.clone() for p in self.model.parameters()}
 
     def step(self, step):
+        for group in self.optimizer.param_groups:
+            if not (group[self.rho] and group["sigma"]):
+                self.m = {p: m for p, m in self.m.items() if all(p is not other for other in group["params"])}
         g = self.gradients(step)
         before, eps, square = {p: p.detach().clone() for p in g}, {}, 0.0
         for group in self.optimizer.param_groups:
-            for p in group["params"] if group["rho"] else []:
+            for p in group["params"] if group[self.rho] else []:
                 eps[p] = g[p] - group["sigma"] * self.m[p] if group["sigma"] and p in self.m else g[p]
                 square += (eps[p] ** 2).sum().item()
         with torch.no_grad():
             for group in self.optimizer.param_groups:
-                for p in group["params"] if group["rho"] else []:
-                    p += group["rho"] * eps[p] / (square**0.5 + 1e-12)
+                for p in group["params"] if group[self.rho] else []:
+                    p += group[self.rho] * eps[p] / (square**0.5 + 1e-12)
                     if group["sigma"]:
                         decay = group["ema_decay"]
                         self.m[p] = decay * self.m[p] + (1 - decay) * g[p] if p in self.m else g[p]
@@ -151,10 +156,14 @@ def test_those_that_cannot_work_are_refused():
     for name in REFUSED:
         with pytest.raises(TypeError, match=name):
             SharpnessAware(IN_TORCH[name](network(name).parameters()))
-    optimizer = torch.optim.Adadelta(network("Adadelta").parameters())
-    with pytest.raises(TypeError, match="no setting named rho of its own"):
-        SharpnessAware(optimizer, rho=0.1)
-    assert optimizer.param_groups[0]["rho"] == 0.9
+
+
+def test_a_base_keeps_a_rho_of_its_own():
+    """Adadelta's is a decay; the groups are shared."""
+    optimizer = SharpnessAware(torch.optim.Adadelta(network("Adadelta").parameters()), rho=0.1)
+    assert (optimizer.param_groups[0]["rho"], optimizer.param_groups[0]["sharpness_rho"]) == (0.9, 0.1)
+    with pytest.raises(ValueError, match="sharpness_rho must be"):
+        SharpnessAware(torch.optim.Adadelta(network("Adadelta").parameters()), rho=-0.1)
 
 
 @every_base
@@ -173,7 +182,8 @@ def test_rho_0_is_the_base_alone_bit_for_bit(name, more):
 def test_the_base_sees_the_perturbed_gradient(name, more, sigma):
     method = {"rho": 0.1, "sigma": sigma, "ema_decay": 0.8}
     plain = network(name)
-    twin = Twin(plain, base(name, [{"params": list(plain.parameters()), **method}], more))
+    of_twin = {RHO.get(name, "rho") if key == "rho" else key: value for key, value in method.items()}
+    twin = Twin(plain, base(name, [{"params": list(plain.parameters()), **of_twin}], more))
     for step in range(10):
         twin.step(step)
     ours = train(*wrapped(name, more, **method))
@@ -220,14 +230,16 @@ def test_copies_and_pickles_go_on_alone_bit_for_bit(name, more):
 
 @every_base
 def test_each_group_has_its_own_settings_and_one_may_come_later(name, more):
+    rho = RHO.get(name, "rho")
+
     def groups_of(model):
         first, second, *others = model.parameters()
         return (
             [
-                {"params": [first], "rho": 0.1, "sigma": 1.0, "ema_decay": 0.5, "lr": 0.01},
-                {"params": others, "rho": 0.0, "sigma": 0.5, "ema_decay": 0.1},
+                {"params": [first], rho: 0.1, "sigma": 1.0, "ema_decay": 0.5, "lr": 0.01},
+                {"params": others, rho: 0.0, "sigma": 0.5, "ema_decay": 0.1},
             ],
-            {"params": [second], "rho": 0.2, "sigma": -0.5, "ema_decay": 0.9, "lr": 0.03},
+            {"params": [second], rho: 0.2, "sigma": -0.5, "ema_decay": 0.9, "lr": 0.03},
         )
 
     # A tensor lr with its group's number for lr is no case of torch's own.
@@ -347,7 +359,7 @@ def test_a_base_of_others_is_stepped(kind):
 def test_a_base_that_has_a_wrapper_is_refused_another():
     """Its groups have the first one's rho, and would silently keep it."""
     _, optimizer = wrapped("SGD", {}, rho=0.1)
-    with pytest.raises(TypeError, match="no setting named rho, sigma, ema_decay"):
+    with pytest.raises(TypeError, match="must not be wrapped already, but got SGD"):
         SharpnessAware(optimizer.base, rho=0.2)
 
 

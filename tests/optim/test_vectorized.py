@@ -33,7 +33,10 @@ def closure_of(model):
 
 
 def optimizer_of(model, **settings):
-    groups = [{"params": model[0].parameters()}, {"params": [*model[1].parameters(), *model[3].parameters()], "lr": 0.2}]
+    groups = [
+        {"params": model[0].parameters()},
+        {"params": [*model[1].parameters(), *model[3].parameters()], "lr": 0.2},
+    ]
     return SharpnessAware(torch.optim.SGD(groups, lr=0.1, momentum=0.9), model, **settings)
 
 
