@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import functools
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Literal
 
 import torch
@@ -147,8 +148,7 @@ class SharpnessAware(torch.optim.Optimizer):
         perturbed pass of a lone shard with nonfinite="allow", where the EMA has the clean gradient already.
         Raises ValueError where the batch cannot be split, TypeError or RuntimeError for what the closure forgot.
         """
-        hooks = self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks
-        if hooks or _global_optimizer_pre_hooks or _global_optimizer_post_hooks or _profiler_enabled():
+        if _listens(self):
             return _watched_step(self, closure, *batch, scaler=scaler, weights=weights)
         return self._step(closure, *batch, scaler=scaler, weights=weights)
 
@@ -249,6 +249,14 @@ class SharpnessAware(torch.optim.Optimizer):
             raise ValueError("vectorised shards do not work with DistributedDataParallel")
         return self.model
 
+    def step_base(self) -> None:
+        """The base's own step, without torch's wrapper around it where nobody listens."""
+        bare = _bare_step(type(self.base))  # type: ignore[arg-type]  # classes can be hashed
+        if bare is None or "step" in vars(self.base) or _listens(self.base):
+            self.base.step()
+        else:
+            bare(self.base)
+
     def step_base_unless(self, found_inf: Tensor) -> None:
         """The base's own step, which its fused kernel skips where found_inf is 1, as GradScaler has it do."""
         if not isinstance(self.skipped, Tensor):
@@ -294,8 +302,21 @@ class SharpnessAware(torch.optim.Optimizer):
 
 
 # What torch wraps every optimizer's step in: hooks and a profiler's record. The record costs a small network's step 3 %
-# whether or not anyone profiles, and the base's own step has one.
+# whether or not anyone profiles.
 _watched_step = torch.optim.Optimizer.profile_hook_step(SharpnessAware._step)
+
+
+def _listens(optimizer: torch.optim.Optimizer) -> bool:
+    """Whether anyone has hooks on the optimizer's steps, or profiles."""
+    hooks = optimizer._optimizer_step_pre_hooks or optimizer._optimizer_step_post_hooks
+    return bool(hooks or _global_optimizer_pre_hooks or _global_optimizer_post_hooks or _profiler_enabled())
+
+
+@functools.cache
+def _bare_step(kind: type[torch.optim.Optimizer]) -> Callable[[torch.optim.Optimizer], object] | None:
+    """What torch has wrapped; None for a class whose step has another wrapper, or none."""
+    is_torchs = getattr(kind.step, "__code__", None) is _watched_step.__code__
+    return getattr(kind.step, "__wrapped__", None) if is_torchs else None
 
 
 def _backward(loss: Loss, model: nn.Module) -> Closure:

@@ -181,7 +181,7 @@ class Step:
         for bundle in self.bundles:
             bundle.gradients = []
         if found_inf is None:
-            optimizer.base.step()
+            optimizer.step_base()
         else:
             optimizer.step_base_unless(found_inf)
         if not self.perturbs:

@@ -1,7 +1,7 @@
-"""`make bench`: ratios to a floor measured in the same run; nothing here is a test."""
+"""`make bench`: ratios to a floor or a peer measured in the same run; nothing here is a test. About 45 minutes on a CPU."""
 
-from tests.benchmarks import run, step
+from tests.benchmarks import memory, ranks, run, shards, step
 
 if __name__ == "__main__":
-    step.main()
-    run.main()
+    for part in (step, shards, memory, ranks, run):
+        part.main()
