@@ -175,8 +175,9 @@ def _check_shards(path: KeyPath, arm: Arm, study: Study) -> Iterator[Mistake]:
 
 def _check_normalization(path: KeyPath, arm: Arm, study: Study, task: type[Task]) -> Iterator[Mistake]:
     if "normalization" in _values(arm, "perturb", study.optimizer.get("perturb", "all")):
+        model = task(**study.task.options).model()
         try:
-            normalization(task(**study.task.options).model())
+            normalization(model)
         except ValueError as error:
             sections = {"fixed": arm.fixed, "parameters": arm.parameters}
             at = next(((*path, key, "perturb") for key, part in sections.items() if "perturb" in part), None)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from hpsearch.check import check_study
+from hpsearch.optim import METHODS
 from hpsearch.study import build_study
 from hpsearch.yamlfile import parse_yaml
 
@@ -54,3 +55,9 @@ def test_the_studies_are_right_and_the_examples_run(tmp_path, monkeypatch):
     settings = study.settings("fsam", {"rho": 0.1, "lr": 0.1, "ema_decay": 0.9, "epochs": 20})
     outcome = train(checked.task(**study.task.options), settings, 0)
     assert outcome.status == "complete" and outcome.metrics["val_accuracy"] > 0.9
+
+
+def test_the_table_of_methods_is_the_codes():
+    for name, method in METHODS.items():
+        settings = ", ".join(f"{key}={value!r}" for key, value in method.settings.items()).replace("'", '"')
+        assert f"| {name} | {f'`{settings}`' if settings else 'the defaults'} | {method.source} |\n" in README

@@ -1,4 +1,4 @@
-"""Which passes of a step update BatchNorm's running statistics.
+"""Which passes of a step that perturbs update BatchNorm's running statistics; other steps' one pass always does.
 
 | policy      | the running statistics come from                                            |
 |-------------|-----------------------------------------------------------------------------|

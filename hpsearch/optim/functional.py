@@ -47,6 +47,8 @@ def norm(tensors: Tensors, alike: bool = False) -> Tensor:
 
 def norm_on_host(tensors: Tensors, alike: bool = False) -> float:
     """The same as a Python number; waits for the device."""
+    if tensors[0].device.type != "cpu":
+        return float(norm(tensors, alike))  # waits once
     norms = torch._foreach_norm(tensors) if alike else _norms(tensors)
     return math.hypot(*[each.item() for each in norms])
 

@@ -22,7 +22,8 @@ class Metric(Protocol):
     """T, a diagonal matrix: directions become T times directions, in place, up to their signs' not mattering to T^2 d.
 
     Called twice a perturbation: once for the norm ||T d||, once more for T^2 d. weights holds w; parameters are the
-    same weights as the model's own (perturbed) objects, to know them by.
+    same weights as the model's own (perturbed) objects, to know them by. In step_vectorized() directions have one
+    dimension more, in front, for the shards.
     """
 
     def __call__(self, directions: Tensors, weights: Tensors, parameters: Tensors) -> None: ...
@@ -66,7 +67,7 @@ METHODS: Mapping[str, Method] = {
     "msam": Method({"num_shards": 4}, "arXiv 2212.04343"),
     "fsam": Method({"sigma": 1.0, "ema_decay": 0.9}, "arXiv 2403.12350, the authors' code"),
     "fmsam": Method({"sigma": 1.0, "ema_decay": 0.9, "num_shards": 4}, "F-SAM over shards; no public rule"),
-    "vasso": Method({"sigma": -0.5, "ema_decay": 0.9}, "arXiv 2310.07269 perturbs along the EMA: sigma < 0"),
+    "vasso": Method({"sigma": -0.5, "ema_decay": 0.9}, "Li and Giannakis, NeurIPS 2023, perturb along the EMA"),
     "gsam": Method({"combine": "gsam"}, "arXiv 2203.08065"),
     "sam_on": Method({"perturb": "normalization"}, "arXiv 2306.04226"),
 }

@@ -85,6 +85,7 @@ class Layout:
         self.alike = len(devices) == 1 and dtypes in ({torch.float32}, {torch.float64})
         self.complex = any(p.is_complex() for p in self.parameters)
         # On several devices, or on a CPU without a base that needs it, the host may as well read the norm.
+        self.device, self.fused = self.parameters[0].device, fused
         self.deferrable = len(devices) == 1 and (fused or next(iter(devices)).type != "cpu")
         self._full: Moved | None = None
         self._saved: dict[int, Tensor] = {}
@@ -101,6 +102,12 @@ class Layout:
                 or _switches(self.groups, self.rho_key) == self._switches
             )
         )
+
+    def release(self) -> None:
+        """Holds no gradient any more."""
+        if self._full is not None:
+            for bundle in self._full.bundles:
+                bundle.gradients = []
 
     def moved(self, found: Gradients) -> Moved:
         """What these gradients perturb."""

@@ -25,6 +25,8 @@ def check_base(base: torch.optim.Optimizer) -> None:
         raise TypeError(f"base must be an optimizer of dense gradients without a closure, but got {kind}")
     if "ema_decay" in base.defaults:  # the groups are shared: the first wrapper's settings would win in silence
         raise TypeError(f"base must not be wrapped already, but got {kind}")
+    if "sigma" in base.defaults:
+        raise TypeError(f"base must have no setting named sigma of its own, but got {kind}")
     if any(group.get("differentiable") for group in base.param_groups):
         raise TypeError(f"base must not be differentiable, but got {kind}(differentiable=True)")
 
@@ -35,7 +37,11 @@ def rho_key(base: torch.optim.Optimizer) -> str:
 
 
 def whole(name: str, value: Any) -> int:
-    if isinstance(value, bool) or not (value >= 1 and math.isfinite(value) and int(value) == value):
+    if (
+        isinstance(value, (bool, str))
+        or value is None
+        or not (value >= 1 and math.isfinite(value) and int(value) == value)
+    ):
         raise ValueError(f"{name} must be a whole number >= 1, but got {value!r}")
     return int(value)
 
@@ -62,10 +68,17 @@ def combiner_of(combine: str | Combiner) -> Combiner | None:
     return COMBINERS[combine]()
 
 
-def selected_of(perturb: str | Iterable[Tensor], model: nn.Module | None) -> set[Tensor] | None:
+def selected_of(
+    perturb: str | Iterable[Tensor], model: nn.Module | None, base: torch.optim.Optimizer
+) -> set[Tensor] | None:
     """The parameters that may be perturbed; None means all."""
     if not isinstance(perturb, str):
-        return set(perturb)
+        chosen = list(perturb)
+        known = {id(parameter) for group in base.param_groups for parameter in group["params"]}
+        strange = [index for index, parameter in enumerate(chosen) if id(parameter) not in known]
+        if strange:
+            raise ValueError(f"perturb must hold parameters of the optimizer, but its number {strange[0]} is none")
+        return set(chosen)
     check_choice("perturb", perturb, list(SELECTIONS))
     if perturb != "all" and model is None:
         raise ValueError(f"perturb={perturb!r} needs model=…")
@@ -82,5 +95,5 @@ def check_group(group: dict[str, Any], rho: str) -> None:
     ):
         value = group[name]
         on_device = isinstance(value, Tensor) and value.device.type != "cpu"  # is not read
-        if not on_device and not (math.isfinite(value) and low <= value < high):
+        if isinstance(value, str) or value is None or not (on_device or (math.isfinite(value) and low <= value < high)):
             raise ValueError(f"{name} must be {rule}, but got {value!r}")

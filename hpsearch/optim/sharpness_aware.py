@@ -65,7 +65,7 @@ class SharpnessAware(torch.optim.Optimizer):
             your own methods.Metric.
         perturb: "all", "normalization" (SAM-ON), or the parameters themselves. Others count as rho = 0.
         combine: "perturbed", "gsam", or your own methods.Combiner, e.g. GSAM(alpha=0.1).
-        batchnorm: the passes that update running statistics: "clean", "perturbed", "both" or "none".
+        batchnorm: which passes of a step that perturbs update running statistics: "clean", "perturbed", "both", "none".
         nonfinite: what a step does whose gradients are infinite or NaN: "allow" it, unseen, as torch's optimizers do;
             "skip" it (nothing changes but `steps` and `skipped`), as every step with a GradScaler does; or "raise"
             FloatingPointError. On a GPU a check waits for the device, unless it is "skip" and base is fused.
@@ -78,7 +78,7 @@ class SharpnessAware(torch.optim.Optimizer):
 
     Raises:
         ValueError: a setting outside its range. TypeError: a base that needs its own closure or sparse gradients, is
-            differentiable, or has a setting of the same name (Adadelta's rho).
+            differentiable, or has a setting named sigma or ema_decay of its own.
     """
 
     def __init__(
@@ -108,7 +108,9 @@ class SharpnessAware(torch.optim.Optimizer):
         self.interval = whole("interval", interval)
         self.metric = metric_of(metric, adaptive, model)
         self.combine = combiner_of(combine)
-        self.selected = selected_of(perturb, model)
+        self.selected = selected_of(perturb, model, base)
+        if batchnorm != "clean" and model is None:
+            raise ValueError(f"batchnorm={batchnorm!r} needs model=…")
         self.batchnorm = batchnorm
         self.nonfinite = nonfinite
         self.ranks = Ranks(model, ranks)
@@ -116,7 +118,7 @@ class SharpnessAware(torch.optim.Optimizer):
         self.skipped: int | Tensor = 0
         self._layout: Layout | None = None
         # For optim/step.py.
-        self.fused = bool(getattr(base, "_step_supports_amp_scaling", False))
+        self._supports_flag = bool(getattr(base, "_step_supports_amp_scaling", False))
         self.nonfinite_in = F.FiniteCheck()
         self.flag_works: set[int] = set()  # parameters whose base state exists: a fused kernel can be told to skip them
         self.rho_key = rho_key(base)
@@ -142,7 +144,8 @@ class SharpnessAware(torch.optim.Optimizer):
 
         scaler: a GradScaler; the closure then calls scaler.scale(loss).backward() and still returns the loss itself.
             Both passes are unscaled here; call scaler.update() afterwards, and never scaler.step.
-        weights: one number a shard (token counts, say); shards weigh by their number of samples unless given.
+        weights: one number a shard that has samples (token counts, say); shards weigh by their number of samples unless
+            given. Shard j of n samples is rows n * j // num_shards to n * (j + 1) // num_shards (not torch.chunk's).
 
         When the closure raises, weights and step count are as before the call, and the EMA too unless it was the
         perturbed pass of a lone shard with nonfinite="allow", where the EMA has the clean gradient already.
@@ -176,14 +179,14 @@ class SharpnessAware(torch.optim.Optimizer):
     ) -> Tensor:
         """One step on micro-batches that do not fit on the device together; else as step().
 
-        micro_batches: each a tuple of the closure's arguments, or its one argument; they are run through twice.
+        micro_batches: each a tuple or list of the closure's arguments, or its one argument; they are run through twice.
         micro_batches_are: "shards": each is perturbed on its own, mSAM with as many shards (num_shards must be 1 or
             their number). "parts": parts of one large batch with one perturbation, SAM's or F-SAM's on that batch.
         weights: one number a micro-batch; they weigh by their number of samples unless given.
         """
         self._opt_called = True  # what a scheduler looks for; torch itself sets it in step()
         check_choice("micro_batches_are", micro_batches_are, MEANINGS)
-        several = [part if isinstance(part, tuple) else (part,) for part in micro_batches]
+        several = [tuple(part) if isinstance(part, (tuple, list)) else (part,) for part in micro_batches]
         if self.num_shards not in (1, len(several) if micro_batches_are == "shards" else 1):
             raise ValueError(
                 f"micro_batches_are={micro_batches_are!r} needs num_shards=1 (or one micro-batch a shard), "
@@ -201,7 +204,8 @@ class SharpnessAware(torch.optim.Optimizer):
         if self.param_groups is not self.base.param_groups:  # base.load_state_dict() was called
             self.param_groups, self._layout = self.base.param_groups, None
         if self._layout is None or not self._layout.fits():
-            self._layout = Layout(self.param_groups, self.selected, self.fused, self.rho_key)
+            fused = self._supports_flag and all(group.get("fused") for group in self.param_groups)
+            self._layout = Layout(self.param_groups, self.selected, fused, self.rho_key)
             for parameter in self._layout.without_ema:  # an average that missed steps is none
                 self.state[parameter].pop("ema", None)
             self.flag_works = set()  # the base may have been given a group
@@ -213,8 +217,8 @@ class SharpnessAware(torch.optim.Optimizer):
 
         loss(model, *batch) -> the mean loss on a batch of tensors; it does not call backward(). Steps without a
         perturbation, with one shard, or on a batch that num_shards does not divide are taken by step(). Takes
-        num_shards copies of the weights. Dropout draws other numbers than in step(). vectorized_pays() measures
-        whether it is faster.
+        num_shards copies of the weights. Dropout draws other numbers than in step(), and a parameter that the loss does
+        not use gets a gradient of zeros instead of none. vectorized_pays() measures whether it is faster.
         Raises ValueError for what cannot be vectorised: no model, BatchNorm in training, ranks.
         """
         self._opt_called = True  # as in step_accumulated()
@@ -247,11 +251,14 @@ class SharpnessAware(torch.optim.Optimizer):
             )
         if self.ranks.ddp is not None:
             raise ValueError("vectorised shards do not work with DistributedDataParallel")
+        parameters = [parameter for group in self.param_groups for parameter in group["params"]]
+        if any(p.is_complex() or p.device != parameters[0].device for p in parameters):
+            raise ValueError("vectorised shards need real parameters on one device")
         return self.model
 
     def step_base(self) -> None:
         """The base's own step, without torch's wrapper around it where nobody listens."""
-        bare = _bare_step(type(self.base))  # type: ignore[arg-type]  # classes can be hashed
+        bare = _bare_step(type(self.base).step)
         if bare is None or "step" in vars(self.base) or _listens(self.base):
             self.base.step()
         else:
@@ -259,8 +266,6 @@ class SharpnessAware(torch.optim.Optimizer):
 
     def step_base_unless(self, found_inf: Tensor) -> None:
         """The base's own step, which its fused kernel skips where found_inf is 1, as GradScaler has it do."""
-        if not isinstance(self.skipped, Tensor):
-            self.skipped = torch.full_like(found_inf, float(self.skipped))
         self.skipped += found_inf
         flags = {"grad_scale": None, "found_inf": found_inf}
         vars(self.base).update(flags)
@@ -313,10 +318,10 @@ def _listens(optimizer: torch.optim.Optimizer) -> bool:
 
 
 @functools.cache
-def _bare_step(kind: type[torch.optim.Optimizer]) -> Callable[[torch.optim.Optimizer], object] | None:
-    """What torch has wrapped; None for a class whose step has another wrapper, or none."""
-    is_torchs = getattr(kind.step, "__code__", None) is _watched_step.__code__
-    return getattr(kind.step, "__wrapped__", None) if is_torchs else None
+def _bare_step(step: Callable[..., object]) -> Callable[..., object] | None:
+    """What torch has wrapped; None for a step that has another wrapper, or none."""
+    is_torchs = getattr(step, "__code__", None) is _watched_step.__code__
+    return getattr(step, "__wrapped__", None) if is_torchs else None
 
 
 def _backward(loss: Loss, model: nn.Module) -> Closure:

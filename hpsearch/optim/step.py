@@ -46,7 +46,7 @@ class Step:
         self.checks = optimizer.nonfinite != "allow" or self.scaler is not None
         # Whether all values stay on the device: the host reads neither norms nor if they are finite. A check then needs
         # a base whose kernel can be told to skip, and whose state exists.
-        told = optimizer.fused and bool(optimizer.flag_works) and optimizer.nonfinite != "raise"
+        told = layout.fused and bool(optimizer.flag_works) and optimizer.nonfinite != "raise"
         self.deferred = layout.deferrable and (told or not self.checks)
         self.norms = running(optimizer.norm_layers) if optimizer.norm_layers and perturbs else []
         self.own = perturbs and optimizer.ranks.each  # each rank perturbs with its own gradient
@@ -61,6 +61,7 @@ class Step:
             return self._run(shards)
         finally:  # not torch.no_grad(): a KeyboardInterrupt could strike in its Python code and leave grad mode off
             torch._C._set_grad_enabled(enabled)
+            self.layout.release()
 
     def _run(self, shards: list[Shard]) -> Tensor:
         self._decide(alone=len(shards) == 1)
@@ -79,7 +80,7 @@ class Step:
                     clean = self.optimizer.ranks.kept(clean)
                 seen = self._at_perturbed_weights(shard, clean)
                 if not seen:
-                    return self._skip(losses)
+                    return self._skip([loss / sum(each.share for each in shards[: len(losses)]) for loss in losses])
             if mean is not None:
                 mean.add(seen if mean.total else self.optimizer.ranks.kept(seen), shard.share)
                 seen = clean = []  # so that nothing but the mean holds them in the next shard's passes
@@ -110,11 +111,21 @@ class Step:
     def vectorized(self, evaluate: VectorizedShards, stacked: tuple[Tensor, ...], weighed: list[float]) -> Tensor:
         """run() with all shards at once; the weights themselves are never moved."""
         self._decide(alone=False)
+        try:
+            return self._vectorized(evaluate, stacked, weighed)
+        finally:
+            self.layout.release()
+
+    def _vectorized(self, evaluate: VectorizedShards, stacked: tuple[Tensor, ...], weighed: list[float]) -> Tensor:
         clean, losses = evaluate([p.detach() for p in self.parameters], stacked, own=False)
         share = torch.tensor(weighed, dtype=losses.dtype, device=losses.device)
-        clean_mean: Gradients = mean_over_shards(clean, share) if self.keeps_clean else [*clean]
+        clean_mean = mean_over_shards(clean, share) if self.keeps_clean else [*clean]
         moved = self._moved(clean_mean)
         weights = perturbed_weights(moved.bundles, self.optimizer.metric, self.parameters, clean)
+        del clean
+        if not self.keeps_clean:
+            clean_mean = []
+            self.layout.release()
         perturbed, _ = evaluate(weights, stacked, own=True)
         seen = mean_over_shards(perturbed, share)
         for parameter, gradient in zip(self.parameters, seen, strict=True):
@@ -173,13 +184,14 @@ class Step:
         if found_inf is not None and not (self.deferred and present <= optimizer.flag_works):
             if found_inf.item():
                 return self._skip(losses)
-            found_inf, optimizer.flag_works = None, present
+            found_inf = None
+            optimizer.flag_works |= present
+            if self.layout.fused:  # made here and not in a deferred step, which may be captured in a graph
+                optimizer.skipped = torch.as_tensor(optimizer.skipped, dtype=torch.float32, device=self.layout.device)
         if self.layout.has_ema and not self.ema_at_once:
             # Before the base's step, in which hooks and the base itself may change gradients.
             raw = not (self.perturbs and self.alone) or optimizer.combine is not None
             self._update_ema(self._moved(clean).bundles if raw else self.bundles, clean, found_inf, raw)
-        for bundle in self.bundles:
-            bundle.gradients = []
         if found_inf is None:
             optimizer.step_base()
         else:

@@ -34,19 +34,27 @@ class VectorizedShards:
         if unknown:
             raise ValueError(f"parameter {unknown[0]} of the optimizer is not one of the model's")
         keys = [f"model.{names[parameter]}" for parameter in parameters]
+        self._trained = [parameter.requires_grad for parameter in parameters]
         module = _LossModule(loss, model)
 
+        trained = [key for key, is_trained in zip(keys, self._trained, strict=True) if is_trained]
+
         def of(weights: Tensors, *batch: Any) -> Tensor:
-            found: Tensor = functional_call(module, dict(zip(keys, weights, strict=True)), batch)
+            found: Tensor = functional_call(module, dict(zip(trained, weights, strict=True)), batch)
             return found
 
         self._of = grad_and_value(of)
 
-    def __call__(self, weights: Tensors, stacked: tuple[Any, ...], own: bool) -> tuple[Tensors, Tensor]:
-        """(gradients, each (m, *shape); losses, (m,)) at weights that are each shard's own, (m, *shape), or shared."""
+    def __call__(self, weights: Tensors, stacked: tuple[Any, ...], own: bool) -> tuple[Gradients, Tensor]:
+        """(gradients, each (m, *shape); losses, (m,)) at weights that are each shard's own, (m, *shape), or shared.
+
+        None for a parameter that is frozen.
+        """
         in_dims = (0 if own else None, *(0 for _ in stacked))
-        found, losses = vmap(self._of, in_dims=in_dims, randomness="different")(weights, *stacked)
-        return list(found), losses
+        trained = [weight for weight, is_trained in zip(weights, self._trained, strict=True) if is_trained]
+        found, losses = vmap(self._of, in_dims=in_dims, randomness="different")(trained, *stacked)
+        each = iter(found)  # contiguous: a parameter that the loss does not use comes as one zero, expanded
+        return [next(each).contiguous() if is_trained else None for is_trained in self._trained], losses
 
 
 class _LossModule(nn.Module):
@@ -60,27 +68,27 @@ class _LossModule(nn.Module):
         return self.loss(self.model, *batch)
 
 
-def perturbed_weights(bundles: list[Bundle], metric: Metric | None, parameters: Tensors, clean: Tensors) -> Tensors:
-    """w + eps_j for each shard j, each (m, *shape); `clean`, stacked too, becomes T^2 d_j where it is perturbed."""
-    m = clean[0].shape[0]
-    square = torch.zeros(m, dtype=clean[0].dtype, device=clean[0].device)
-    for bundle in bundles:
-        directions = [clean[index] for index in bundle.indices]
-        known = [i for i, ema in enumerate(bundle.ema) if ema is not None]
+def perturbed_weights(bundles: list[Bundle], metric: Metric | None, parameters: Tensors, clean: Gradients) -> Tensors:
+    """w + eps_j for each shard j, each (m, *shape). `clean`, stacked too, becomes T^2 d_j where it is perturbed."""
+    m = next(len(gradient) for gradient in clean if gradient is not None)
+    squares = []
+    directions = [[gradient for i in bundle.indices if (gradient := clean[i]) is not None] for bundle in bundles]
+    for bundle, of_bundle in zip(bundles, directions, strict=True):
+        known = [(d, ema) for d, ema in zip(of_bundle, bundle.ema, strict=bool(bundle.ema)) if ema is not None]
         if known:
-            F.direction_([directions[i] for i in known], [bundle.ema[i] for i in known], bundle.group["sigma"])  # type: ignore[misc]
+            F.direction_([d for d, _ in known], [ema for _, ema in known], bundle.group["sigma"])
         if metric is not None:
-            metric(directions, bundle.weights, bundle.parameters)
-        for direction in directions:
-            square += direction.reshape(m, -1).square().sum(1)
+            metric(of_bundle, bundle.weights, bundle.parameters)
+        wide = [d.reshape(m, -1).to(torch.promote_types(d.dtype, torch.float32)) for d in of_bundle]
+        squares += [d.square().sum(1) for d in wide]
         if metric is not None:
-            metric(directions, bundle.weights, bundle.parameters)
+            metric(of_bundle, bundle.weights, bundle.parameters)
     weights = [parameter.detach().expand(m, *parameter.shape) for parameter in parameters]
-    for bundle in bundles:
-        scale = bundle.rho() / (square.sqrt() + F.TINY)
-        for index in bundle.indices:
-            shape = (m,) + (1,) * parameters[index].dim()
-            weights[index] = torch.addcmul(weights[index], clean[index], scale.view(shape).to(clean[index].dtype))
+    for bundle, of_bundle in zip(bundles, directions, strict=True):
+        scale: Tensor = bundle.rho() / (torch.stack(squares).sum(0).sqrt() + F.TINY)
+        for index, direction in zip(bundle.indices, of_bundle, strict=True):
+            step = direction * scale.view(m, *(1 for _ in parameters[index].shape))
+            weights[index] = (weights[index] + step).to(direction.dtype)
     return weights
 
 
@@ -93,8 +101,8 @@ def stack(batch: tuple[Any, ...], num_shards: int) -> tuple[Tensor, ...] | None:
     return tuple(part.reshape(num_shards, -1, *part.shape[1:]) for part in batch)
 
 
-def mean_over_shards(stacked: Tensors, shares: Tensor) -> Gradients:
-    return [torch.tensordot(shares.to(each.dtype), each, 1) for each in stacked]
+def mean_over_shards(stacked: Gradients, shares: Tensor) -> Gradients:
+    return [None if each is None else torch.tensordot(shares.to(each.dtype), each, 1) for each in stacked]
 
 
 def pays(
@@ -105,6 +113,7 @@ def pays(
     Medians of five, after one to warm up. Changes neither weights nor .grad; draws from the global generators.
     """
     m = stacked[0].shape[0]
+    trained = [parameter for parameter in parameters if parameter.requires_grad]
 
     def together() -> None:
         shared = [parameter.detach() for parameter in parameters]
@@ -114,7 +123,7 @@ def pays(
     def in_turn() -> None:
         for _ in range(2):
             for index in range(m):
-                torch.autograd.grad(loss(model, *(part[index] for part in stacked)), parameters, allow_unused=True)
+                torch.autograd.grad(loss(model, *(part[index] for part in stacked)), trained, allow_unused=True)
 
     return _seconds(together, stacked[0].device) < _seconds(in_turn, stacked[0].device)
 
@@ -124,7 +133,7 @@ def _seconds(run: Callable[[], None], device: torch.device) -> float:
     for _ in range(6):
         started = time.perf_counter()
         run()
-        if device.type == "cuda":
-            torch.cuda.synchronize(device)
+        if device.type != "cpu":
+            torch.accelerator.synchronize(device)
         times.append(time.perf_counter() - started)
     return median(times[1:])

@@ -1,4 +1,4 @@
-"""`make bench`: ratios to a floor or a peer measured in the same run; nothing here is a test. About 45 minutes on a CPU."""
+"""`make bench`: ratios to a floor or a peer measured in the same run; nothing here is a test. 45 minutes on a CPU."""
 
 from tests.benchmarks import memory, ranks, run, shards, step
 

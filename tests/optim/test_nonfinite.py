@@ -104,7 +104,7 @@ def test_a_skipped_step_never_was(name, which, value, base, fused):
     hit, missed = Problem(base, fused, value=value, **settings), Problem(base, fused, **settings)
     for seed in range(steps):
         hit.step(seed), missed.step(seed)
-    assert hit.optimizer.fused == fused and hit.optimizer.flag_works
+    assert hit.optimizer._layout.fused == fused and hit.optimizer.flag_works
     before, counts = hit.state(), (hit.passes, hit.optimizer.steps)
     hit.bad = {hit.passes + (2 * shards - 1 if which == "perturbed" else 2 * shards - 2 if perturbs else 0)}
     hit.step(99)
@@ -332,3 +332,50 @@ def test_a_first_gradient_that_comes_late_and_is_not_finite_leaves_no_trace_in_a
     assert optimizer.skipped == 1 and not optimizer.base.state[late]
     optimizer.step(lambda: closure(True, 1.0))
     assert (late < 1).all() and late.min() > 0.7
+
+
+def test_the_loss_of_a_step_that_stops_at_a_shard_is_of_the_shards_so_far():
+    weight = nn.Parameter(torch.ones(2))
+    optimizer = SharpnessAware(torch.optim.SGD([weight], lr=0.1), rho=0.1, num_shards=4, nonfinite="skip")
+
+    def closure(x):
+        loss = (weight * x).sum() * 0 + x.mean()
+        (loss + (weight * (torch.inf if x[0, 0] == 2 else 1)).sum()).backward()
+        return loss
+
+    assert optimizer.step(closure, torch.arange(1.0, 5.0).repeat(2, 1).T) == 1.5
+    assert optimizer.skipped == 1
+
+
+def test_a_fused_base_is_told_once_it_knows_each_parameter_whichever_has_a_gradient():
+    """Two heads in turn: from the third step on the host reads nothing, and a step that is not finite is skipped."""
+    heads = [nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))]
+    base = torch.optim.SGD([{"params": [head]} for head in heads], lr=0.1, momentum=0.9, fused=True)
+    optimizer = SharpnessAware(base, rho=0.1, nonfinite="skip")
+
+    def closure(index, factor):
+        loss = factor * (heads[index] ** 2).sum()
+        loss.backward()
+        return loss
+
+    for step in range(6):
+        optimizer.step(lambda step=step: closure(step % 2, 1.0))
+    assert optimizer.flag_works == {0, 1}
+    before = [head.detach().clone() for head in heads]
+    optimizer.step(lambda: closure(0, float("inf")))
+    assert optimizer.skipped == 1 and torch.equal(heads[0], before[0])
+
+
+def test_one_group_that_is_not_fused_is_enough_for_the_host_to_read():
+    first, second = nn.Parameter(torch.ones(3)), nn.Parameter(torch.ones(3))
+    groups = [{"params": [first]}, {"params": [second], "fused": False}]
+    optimizer = SharpnessAware(torch.optim.SGD(groups, lr=0.1, momentum=0.9, fused=True), rho=0.1, nonfinite="skip")
+
+    def closure(factor):
+        loss = factor * ((first**2).sum() + (second**2).sum())
+        loss.backward()
+        return loss
+
+    for factor in (1.0, 1.0, float("inf"), 1.0):
+        optimizer.step(lambda factor=factor: closure(factor))
+    assert optimizer.skipped == 1 and torch.isfinite(torch.cat([first, second])).all()

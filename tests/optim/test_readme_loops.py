@@ -61,7 +61,7 @@ def test_the_lightning_module(tmp_path):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # its advice on loaders
         trainer = lightning.Trainer(
-            max_epochs=3,
+            max_steps=12,  # three epochs: Lightning counts the steps
             accelerator="cpu",
             logger=False,
             enable_checkpointing=False,
@@ -71,6 +71,7 @@ def test_the_lightning_module(tmp_path):
         )
         trainer.fit(classifier(network), batches)
 
+    assert trainer.global_step == 12
     optimizer = SharpnessAware(torch.optim.SGD(twin.parameters(), lr=0.1), twin, rho=0.05, num_shards=4)
 
     def closure(inputs, targets):

@@ -318,3 +318,51 @@ def test_the_memory_for_the_weights_is_made_once(name):
         optimizer.step(closure_of(model), *batch(step))
         seen.append([memory.data_ptr() for memory in optimizer._layout._saved.values()])
     assert all(each == seen[0] for each in seen) and bool(seen[0]) == (name != "base")
+
+
+@pytest.mark.parametrize("kind", ["interval", "vectorized", "skip", "raises", "sam", "gsam"])
+def test_nothing_holds_gradients_between_steps(kind):
+    model = network()
+    more = {"gsam": {"combine": "gsam"}, "interval": {"sigma": 1.0, "interval": 2}, "skip": {"nonfinite": "skip"}}
+    shards = 2 if kind == "vectorized" else 1
+    optimizer = optimizer_of(model, rho=0.1, num_shards=shards, **more.get(kind, {"combine": "gsam"}))
+    optimizer.step(closure_of(model), *batch(0))
+    if kind == "vectorized":
+        optimizer.step_vectorized(lambda model, x, y: nn.functional.cross_entropy(model(x), y), *batch(1))
+    elif kind == "raises":
+        calls = []
+
+        def fails(*batch):
+            calls.append(closure_of(model)(*batch))
+            if len(calls) == 2:
+                raise ValueError
+            return calls[-1]
+
+        with pytest.raises(ValueError):
+            optimizer.step(fails, *batch(1))
+    else:
+        inputs, targets = batch(1)
+        optimizer.step(closure_of(model), inputs * (torch.inf if kind == "skip" else 1), targets)
+    assert [bundle.gradients for bundle in optimizer._layout._full.bundles] == [[]]
+
+
+def test_parameters_of_another_model_and_names_cannot_be_perturbed():
+    model = network()
+    for wrong in (network().parameters(), ["0.weight"]):
+        with pytest.raises(ValueError, match="perturb must hold parameters of the optimizer, but its number 0 is none"):
+            optimizer_of(model, perturb=wrong)
+
+
+@pytest.mark.parametrize("policy", ["perturbed", "both", "none"])
+def test_a_policy_for_batchnorm_needs_the_model(policy):
+    with pytest.raises(ValueError, match=f"batchnorm='{policy}' needs model="):
+        SharpnessAware(torch.optim.SGD(network().parameters(), lr=0.1), batchnorm=policy)
+
+
+@pytest.mark.parametrize(
+    "settings", [{"rho": None}, {"sigma": "0.1"}, {"num_shards": "4"}, {"interval": None}], ids=str
+)
+def test_settings_that_are_no_numbers_are_named(settings):
+    ((name, value),) = settings.items()
+    with pytest.raises(ValueError, match=f"{name} must be .*, but got {value!r}"):
+        optimizer_of(network(), **settings)

@@ -107,3 +107,55 @@ def test_measuring_changes_nothing():
 @pytest.mark.parametrize("part", [(torch.zeros(4), "text"), (torch.zeros(4), torch.zeros(8)), (), (torch.zeros(0),)])
 def test_batches_that_cannot_be_stacked(part):
     assert stack(part, 2) is None
+
+
+def test_frozen_parameters_stay_without_a_gradient():
+    model = network()
+    model[0].weight.requires_grad_(False)
+    before = model[0].weight.clone()
+    optimizer = SharpnessAware(torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.1), model, num_shards=4)
+    assert optimizer.vectorized_pays(loss, *batch(0)) in (True, False)
+    optimizer.step_vectorized(loss, *batch(0))
+    assert torch.equal(model[0].weight, before) and model[0].weight.grad is None
+
+
+@pytest.mark.parametrize("settings", [{"adaptive": True}, {"sigma": 1.0}])
+def test_a_parameter_that_the_loss_does_not_use_does_not_disturb(settings):
+    ours, twin = network(), network()
+    ours.unused = nn.Parameter(torch.ones(3).double())
+    optimizer = SharpnessAware(torch.optim.SGD(ours.parameters(), lr=0.1), ours, rho=0.1, num_shards=4, **settings)
+    in_turn = SharpnessAware(torch.optim.SGD(twin.parameters(), lr=0.1), twin, rho=0.1, num_shards=4, **settings)
+
+    ours.forward = lambda inputs: ours[3](ours[2](ours[1](ours[0](inputs))))
+    for step in range(3):
+        optimizer.step_vectorized(loss, *batch(step))
+        in_turn.step(closure_of(twin), *batch(step))
+    for name, parameter in twin.named_parameters():
+        torch.testing.assert_close(parameter, ours.get_parameter(name), rtol=1e-11, atol=1e-12)
+    assert torch.equal(ours.unused, torch.ones(3).double())
+
+
+def test_half_precision_has_its_norm_in_float32():
+    """In float16 the norm would overflow above 65504, and 1e-12 is 0: a zero gradient would divide by it."""
+    for factor in (0.0, 1000.0):
+        weight = nn.Parameter(torch.ones(100, dtype=torch.float16))
+        model = nn.Module()
+        model.weight = weight
+        optimizer = SharpnessAware(torch.optim.SGD([weight], lr=0.0), model, rho=0.1, num_shards=2)
+        seen = []
+
+        def of(model, x, factor=factor, seen=seen):
+            seen.append(model.weight)
+            return (factor * model.weight * x.mean()).sum()
+
+        optimizer.step_vectorized(of, torch.ones(4, dtype=torch.float16))
+        assert torch.isfinite(weight).all() and torch.isfinite(weight.grad).all()
+
+
+def test_several_devices_and_complex_parameters_are_refused():
+    weight = nn.Parameter(torch.ones(2, dtype=torch.complex64))
+    model = nn.Module()
+    model.weight = weight
+    optimizer = SharpnessAware(torch.optim.SGD([weight], lr=0.1), model, rho=0.1, num_shards=2)
+    with pytest.raises(ValueError, match="real parameters on one device"):
+        optimizer.step_vectorized(lambda model, x: (model.weight.abs() * x.mean()).sum(), torch.ones(4))
