@@ -24,7 +24,7 @@ class Absolute:
 class AbsoluteEta:
     """T = |w| + eta for weights and T = 1 for biases, as in the ASAM authors' code: a weight has "weight" in its name.
 
-    Args: model: gives the parameters their names. eta: >= 0, 0.01 in the paper.
+    Args: model: gives the parameters their names. eta: a finite number >= 0.
     Raises: ValueError: no model, or another eta.
     """
 

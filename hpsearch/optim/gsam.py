@@ -17,7 +17,7 @@ class GSAM:
     Descends the perturbed loss and, across it, the surrogate gap (algorithm 1 of the paper, which also decreases rho
     with the learning rate). Over shards, g_p and g are the means over shards.
 
-    alpha: >= 0; the paper uses 0.02 to 0.4. 0 is SAM. Raises ValueError for another one.
+    alpha: a finite number >= 0; 0 is SAM. Raises ValueError for another one.
     """
 
     alpha: float = 0.4

@@ -122,6 +122,7 @@ class SharpnessAware(torch.optim.Optimizer):
         self.nonfinite_in = F.FiniteCheck()
         self.flag_works: set[int] = set()  # parameters whose base state exists: a fused kernel can be told to skip them
         self.rho_key = rho_key(base)
+        self.norm_layers = norm_layers(model)
         super().__init__(base.param_groups, {self.rho_key: rho, "sigma": sigma, "ema_decay": ema_decay})
         # One list and one set of defaults for both, so that a scheduler or a new group reaches both.
         self.param_groups = base.param_groups
@@ -131,8 +132,6 @@ class SharpnessAware(torch.optim.Optimizer):
     def add_param_group(self, param_group: dict[str, Any]) -> None:
         check_group({**self.defaults, **param_group}, self.rho_key)
         super().add_param_group(param_group)
-        self.flag_works = set()
-        self.norm_layers = norm_layers(self.model)  # the model may have grown
 
     def step(  # type: ignore[override]
         self, closure: Closure, *batch: Any, scaler: torch.amp.GradScaler | None = None, weights: Any = None
@@ -204,11 +203,14 @@ class SharpnessAware(torch.optim.Optimizer):
         if self.param_groups is not self.base.param_groups:  # base.load_state_dict() was called
             self.param_groups, self._layout = self.base.param_groups, None
         if self._layout is None or not self._layout.fits():
+            for group in self.param_groups:  # the base may have been given one
+                check_group(group, self.rho_key)
+            self.norm_layers = norm_layers(self.model)  # the model may have grown with it
             fused = self._supports_flag and all(group.get("fused") for group in self.param_groups)
             self._layout = Layout(self.param_groups, self.selected, fused, self.rho_key)
             for parameter in self._layout.without_ema:  # an average that missed steps is none
                 self.state[parameter].pop("ema", None)
-            self.flag_works = set()  # the base may have been given a group
+            self.flag_works = set()
         return self._layout, self._layout.perturbs and self.steps % self.interval == 0
 
     @torch.optim.Optimizer.profile_hook_step

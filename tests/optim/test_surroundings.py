@@ -366,3 +366,13 @@ def test_settings_that_are_no_numbers_are_named(settings):
     ((name, value),) = settings.items()
     with pytest.raises(ValueError, match=f"{name} must be .*, but got {value!r}"):
         optimizer_of(network(), **settings)
+
+
+def test_a_group_added_through_the_base_is_checked_at_the_next_step():
+    model = network()
+    optimizer = optimizer_of(model, rho=0.1)
+    optimizer.base.add_param_group({"params": [nn.Parameter(torch.zeros(1))], "rho": -1.0})
+    before = weights_of(model)
+    with pytest.raises(ValueError, match="rho must be a finite number >= 0, but got -1.0"):
+        optimizer.step(closure_of(model), *batch(0))
+    assert torch.equal(weights_of(model), before)

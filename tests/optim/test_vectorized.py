@@ -98,7 +98,7 @@ def test_measuring_changes_nothing():
     model = network()
     optimizer = optimizer_of(model, rho=0.1, sigma=1.0, num_shards=4)
     before = [p.detach().clone() for p in model.parameters()]
-    assert optimizer.vectorized_pays(loss, *batch(0)) in (True, False)
+    optimizer.vectorized_pays(loss, *batch(0))
     assert not optimizer.vectorized_pays(loss, *batch(0, rows=13))  # it would be taken by step()
     assert all(torch.equal(p, q) for p, q in zip(model.parameters(), before, strict=True))
     assert all(p.grad is None for p in model.parameters()) and optimizer.steps == 0 and not optimizer.state
@@ -114,7 +114,7 @@ def test_frozen_parameters_stay_without_a_gradient():
     model[0].weight.requires_grad_(False)
     before = model[0].weight.clone()
     optimizer = SharpnessAware(torch.optim.SGD(model.parameters(), lr=0.1, weight_decay=0.1), model, num_shards=4)
-    assert optimizer.vectorized_pays(loss, *batch(0)) in (True, False)
+    optimizer.vectorized_pays(loss, *batch(0))  # does not raise
     optimizer.step_vectorized(loss, *batch(0))
     assert torch.equal(model[0].weight, before) and model[0].weight.grad is None
 
@@ -142,10 +142,8 @@ def test_half_precision_has_its_norm_in_float32():
         model = nn.Module()
         model.weight = weight
         optimizer = SharpnessAware(torch.optim.SGD([weight], lr=0.0), model, rho=0.1, num_shards=2)
-        seen = []
 
-        def of(model, x, factor=factor, seen=seen):
-            seen.append(model.weight)
+        def of(model, x, factor=factor):
             return (factor * model.weight * x.mean()).sum()
 
         optimizer.step_vectorized(of, torch.ones(4, dtype=torch.float16))
