@@ -204,7 +204,8 @@ def load(path: str | Path, all: bool = False) -> pandas.DataFrame:
     """The table of a run folder: one row a trial, the last result of each.
 
     Columns: trial_id, configuration_id, arm, seed, status, epochs, epochs_planned, error, attempt, host, device,
-    threads, concurrent, started, seconds_waiting, sampling.*, params.*, fixed.*, metrics.*, cost.*, versions.*.
+    threads, concurrent, started, seconds_waiting, sampling.*, params.*, fixed.*, metrics.*, cost.*, versions.*, and
+    curve.*: lists with one value per recorded epoch (curve.epoch says which), None where a trial has none.
     all: also the rows that the folder's study.yaml no longer contains. Raises InputError where there is no run.
     """
     folder = Path(path)
@@ -231,8 +232,8 @@ def to_table(results: Iterable[Result]) -> pandas.DataFrame:
     """Results as a table; every column of the contract is there, also when no row has a value."""
     import pandas
 
-    nested = ("sampling", "params", "fixed", "metrics", "cost", "versions")
-    plain = [known.name for known in fields(Result) if known.name not in (*nested, "curve")]
+    nested = ("sampling", "params", "fixed", "metrics", "cost", "versions", "curve")
+    plain = [known.name for known in fields(Result) if known.name not in nested]
     rows = []
     for result in results:
         row = {name: getattr(result, name) for name in plain}
@@ -241,7 +242,10 @@ def to_table(results: Iterable[Result]) -> pandas.DataFrame:
         rows.append(row)
     columns = [*plain, *(f"sampling.{key}" for key in ("phase", "index", "sampler", "generation", "confirm"))]
     table = pandas.DataFrame(rows)
-    return table.reindex(columns=[*columns, *(column for column in table.columns if column not in columns)])
+    curves = [column for column in table.columns if str(column).startswith("curve.")]
+    absent = {column: table[column].astype(object).where(table[column].notna(), None) for column in curves}
+    others = (column for column in table.columns if column not in (*columns, *curves))
+    return table.assign(**absent).reindex(columns=[*columns, *others, *curves])
 
 
 def write_atomically(path: Path, content: bytes) -> None:

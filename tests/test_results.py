@@ -6,10 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pandas
 import pytest
 
+from hpsearch.analysis.configurations import summarize
 from hpsearch.errors import InputError, RunError
 from hpsearch.identity import Identity
+from hpsearch.interchange import export_run, import_run
+from hpsearch.reporting.trials import trial_table
 from hpsearch.results import Result, RunFolder, is_running, load, read_results, to_table
 from hpsearch.study import Recorded, parse_study
 
@@ -151,6 +155,73 @@ def test_the_table_has_its_columns_also_without_rows():
     table = to_table([])
     assert {"trial_id", "configuration_id", "arm", "seed", "status", "sampling.confirm"} <= set(table.columns)
     assert len(table) == 0
+
+
+LONG = {"epoch": list(range(1, 9001)), "val_accuracy": [1 / (k + 3) for k in range(9000)]}
+CURVES = [
+    {"epoch": [1, 2], "val_accuracy": [0.4, 0.123456789012345678], "backward_samples": [10, 20]},
+    {"epoch": [1.0, 2.0], "val_accuracy": [0.4, None], "train_loss": [2.3, None]},
+    {},
+    {"epoch": [], "val_accuracy": []},
+    LONG,
+]
+
+
+def with_curves():
+    rows = [(0.1, "complete"), (0.2, "diverged"), (0.3, "failed"), (0.4, "stopped"), (0.5, "complete")]
+    return [
+        result(rho, status=status, curve=curve, epochs_planned=2)
+        for (rho, status), curve in zip(rows, CURVES, strict=True)
+    ]
+
+
+def test_the_table_has_curves_as_lists_and_none_where_there_is_none(tmp_path):
+    with RunFolder(tmp_path) as folder:
+        folder.append(with_curves())
+        folder.write_study(study())
+    table = load(tmp_path)
+    assert [c for c in table.columns if c.startswith("curve.")] == list(table.columns[-4:])
+    for name in ("epoch", "val_accuracy", "train_loss", "backward_samples"):
+        cells = table[f"curve.{name}"].tolist()
+        assert cells == [curve.get(name) for curve in CURVES]
+        assert all(cell is None or type(cell) is list for cell in cells)  # no NaN for what is absent
+    assert not [c for c in to_table([result(0.1)]).columns if c.startswith("curve")]
+
+
+def test_readers_of_the_table_do_not_mind_curves():
+    table, without = (
+        to_table(with_curves()),
+        to_table([result(r.params["rho"], status=r.status) for r in with_curves()]),
+    )
+    assert trial_table(table) == trial_table(without)
+    pandas.testing.assert_frame_equal(summarize(table), summarize(without))
+
+
+@pytest.mark.parametrize("format", ["csv", "parquet"])
+def test_curves_survive_an_export(tmp_path, format):
+    with RunFolder(tmp_path / "run") as folder:
+        folder.append(with_curves())
+        folder.write_study(study())
+    path = export_run(tmp_path / "run", format)
+    import_run(path, tmp_path / "again")
+    again = {r.params["rho"]: r.curve for r in read_results(tmp_path / "again")[0]}
+    assert list(again.values()) == CURVES
+    pandas.testing.assert_frame_equal(load(tmp_path / "again"), load(tmp_path / "run"))
+    if format == "csv":
+        cell = pandas.read_csv(path)["curve.val_accuracy"][1]
+        assert json.loads(cell) == [0.4, None]
+
+
+def test_a_table_of_load_written_by_pandas_keeps_its_curves(tmp_path):
+    to_table(with_curves()).to_csv(tmp_path / "t.csv", index=False)
+    import_run(tmp_path / "t.csv", tmp_path / "again")
+    assert [r.curve for r in read_results(tmp_path / "again")[0]] == CURVES
+
+
+def test_a_curve_that_is_no_list_is_refused(tmp_path):
+    to_table(with_curves()[:1]).assign(**{"curve.epoch": "1 2"}).to_csv(tmp_path / "t.csv", index=False)
+    with pytest.raises(InputError, match=r"t.csv: row 1: curve.epoch: got '1 2'; allowed: a list of numbers"):
+        import_run(tmp_path / "t.csv", tmp_path / "again")
 
 
 def test_what_was_searched_and_is_fixed_now_belongs_and_the_other_way_round(tmp_path):

@@ -1,11 +1,12 @@
 """table -> frozen results: what the report draws, computed from the rows of trials.jsonl and nothing live."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from hpsearch.analysis.answers import Answers, Options, Told, answer
 from hpsearch.analysis.arms import ArmFacts, describe_arms
 from hpsearch.analysis.best import Best, best_of_arms
 from hpsearch.analysis.columns import standard
@@ -21,7 +22,7 @@ from hpsearch.analysis.surface import Surface, surface
 if TYPE_CHECKING:
     from hpsearch.study import Study
 
-__all__ = ["Analysis", "analyze"]
+__all__ = ["Analysis", "Options", "analyze"]
 
 EVEN = ("grid", "random", "qmc")  # samplers that do not look at results
 
@@ -32,7 +33,8 @@ class Analysis:
 
     trials: the table with all standard columns. objectives: the first one selects; empty if none was found.
     guessed: objectives and axes come from the columns and the observed values, not from a study.
-    configurations: the rows of `summarize` for the first objective.
+    configurations: the rows of `summarize` for the first objective. answers: what needs a model of the response; None
+    where that was not asked or no trial has the objective.
     """
 
     trials: pd.DataFrame
@@ -48,6 +50,7 @@ class Analysis:
     sensitivities: tuple[Sensitivity, ...]
     surfaces: tuple[Surface, ...]
     failures: tuple[Failures, ...]
+    answers: Answers | None = None
 
     @property
     def objective(self) -> Objective | None:
@@ -68,8 +71,32 @@ class Analysis:
         return bool((self.configurations["n"] > 0).any())
 
 
-def analyze(table: pd.DataFrame, study: "Study | None" = None, objectives: dict[str, str] | None = None) -> Analysis:
-    """All statistics of a table. `objectives` (name -> maximize or minimize) overrules the study's."""
+def analyze(
+    table: pd.DataFrame,
+    study: "Study | None" = None,
+    objectives: dict[str, str] | None = None,
+    options: Options | None = Options(),  # noqa: B008 - frozen
+    told: Told = lambda step: None,
+) -> Analysis:
+    """All statistics of a table like `hpsearch.load`'s.
+
+    study: gives ranges, defaults and objectives; without one they are taken from the observed values, and `guessed`
+    says so. objectives (name -> maximize or minimize) overrules the study's. options: of the questions that need a
+    model; None leaves these out, which takes a second instead of some ten. told: called with each step's name.
+    Raises InputError for a table without the needed columns.
+    """
+    base = _tables(table, study, objectives)
+    goal = base.objective
+    if options is None or goal is None or not base.measured:
+        return base
+    made = answer(
+        base.trials, base.configurations, base.arms, base.best, base.fronts, base.failures, goal, base.test or goal,
+        study, options, told,
+    )  # fmt: skip
+    return replace(base, answers=made)
+
+
+def _tables(table: pd.DataFrame, study: "Study | None", objectives: dict[str, str] | None) -> Analysis:
     trials = standard(table)
     goals, objectives_guessed = find_objectives(trials, study, objectives)
     arms = describe_arms(trials, study)

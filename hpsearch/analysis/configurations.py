@@ -24,7 +24,7 @@ def summarize(table: pd.DataFrame, metric: str = "val_accuracy") -> pd.DataFrame
 
     arm, configuration_id, params.*;
     n, mean, sd (ddof 1): over trials that ended with this metric, whether they trained or not;
-    n_trained, mean_trained: of those, the complete ones;
+    n_trained, mean_trained, sd_trained: of those, the complete ones;
     n_ended: complete, diverged or collapsed;
     n_not_trained, share_not_trained: diverged and collapsed, over all that ended;
     n_failed: failed or stopped, in no mean; n_missing: ended, but without this metric;
@@ -40,6 +40,7 @@ def summarize(table: pd.DataFrame, metric: str = "val_accuracy") -> pd.DataFrame
         sd=("value", "std"),
         n_trained=("trained", "count"),
         mean_trained=("trained", "mean"),
+        sd_trained=("trained", "std"),
         n_not_trained=("not_trained", "sum"),
         n_ended=("ended", "sum"),
         n_failed=("failed", "sum"),

@@ -51,7 +51,7 @@ class MapGroup:
 
 def build_report(table: pd.DataFrame, study: "Study | None" = None, study_text: str | None = None) -> str:
     """The report as HTML. `study_text` is the study file, shown as it is."""
-    analysis = analyze(table, study)
+    analysis = analyze(table, study, options=None)
     looks = arm_looks([arm.name for arm in analysis.arms])
     scripts = [_script(get_plotlyjs()), _script(_read("report.js"))]
     environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)

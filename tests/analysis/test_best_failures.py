@@ -5,8 +5,8 @@ import pandas as pd
 import pytest
 from scipy import stats
 from synthetic import STUDY, digits_table, small_table, trial
+from synthetic import analyze_tables as analyze
 
-from hpsearch.analysis import analyze
 from hpsearch.analysis.best import Best, separated
 from hpsearch.analysis.estimate import Estimate, estimate
 from hpsearch.analysis.failures import failing_region

@@ -1,8 +1,8 @@
 import numpy as np
 import pandas as pd
 from synthetic import STUDY, digits_table, small_table, trial
+from synthetic import analyze_tables as analyze
 
-from hpsearch.analysis import analyze
 from hpsearch.analysis.pareto import non_dominated
 
 

@@ -4,8 +4,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from synthetic import STUDY, digits_table, small_table, trial
+from synthetic import analyze_tables as analyze
 
-from hpsearch.analysis import analyze
 from hpsearch.analysis.axis import Axis
 from hpsearch.analysis.cells import Cells
 from hpsearch.analysis.configurations import summarize

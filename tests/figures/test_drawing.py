@@ -4,8 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 from synthetic import STUDY, digits_table, small_table, trial
+from synthetic import analyze_tables as analyze
 
-from hpsearch.analysis import Analysis, analyze
+from hpsearch.analysis import Analysis
 from hpsearch.analysis.surface import colour_range
 from hpsearch.figures.pareto import draw_pareto, focus
 from hpsearch.figures.sensitivity import draw_sensitivity
