@@ -26,7 +26,8 @@ class Best:
     """One of an arm's best configurations; rank 1 has the best mean over the selection seeds.
 
     `selection` is optimistic: the best of many means. Only `confirmation` is an unbiased estimate.
-    `params` has what was searched; `compute` is the mean cost of a selection trial (samples, FLOPs, seconds).
+    `params` has what was searched; beside_cliff: some of the arm's selection trials did not train; `compute` is the
+    mean cost of a selection trial (samples, FLOPs, seconds).
     """
 
     arm: str
@@ -38,6 +39,16 @@ class Best:
     n_configurations: int
     compute: dict[str, float]
     confirmation: Confirmation | None
+    beside_cliff: bool = False
+
+    @property
+    def given_training(self) -> bool:
+        """Whether the confirmed interval is of the runs that train only.
+
+        Some of the arm's trials did not train and none of the confirming ones failed: how often a further seed would
+        is not in their spread. Of all seeds the interval covered 70 % in simulated studies, of those that train 95 %.
+        """
+        return self.beside_cliff and self.confirmation is not None and self.confirmation.n_not_trained == 0
 
     @property
     def reported(self) -> Estimate | None:
@@ -69,11 +80,14 @@ def best_of_arms(
             confirmed = runs.get(row["configuration_id"])
             if rank == 1 or confirmed is not None:
                 confirmation = None if confirmed is None else _confirm(confirmed, objective, test)
-                found.append(_best(row, arm, rank, len(rows), confirmation))
+                cliff = bool((rows["n_not_trained"] > 0).any())
+                found.append(_best(row, arm, rank, len(rows), confirmation, cliff))
     return tuple(found)
 
 
-def _best(row: pd.Series, arm: str, rank: int, n_configurations: int, confirmation: Confirmation | None) -> Best:
+def _best(
+    row: pd.Series, arm: str, rank: int, n_configurations: int, confirmation: Confirmation | None, cliff: bool
+) -> Best:
     names = order_parameters(c.removeprefix("params.") for c in parameter_columns(row.to_frame().T))
     values = {name: plain(row[f"params.{name}"]) for name in names}
     return Best(
@@ -86,6 +100,7 @@ def _best(row: pd.Series, arm: str, rank: int, n_configurations: int, confirmati
         n_configurations=n_configurations,
         compute={name: float(row[f"cost.{name}"]) for name in COSTS if pd.notna(row[f"cost.{name}"])},
         confirmation=confirmation,
+        beside_cliff=cliff,
     )
 
 

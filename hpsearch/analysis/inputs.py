@@ -81,7 +81,7 @@ class Input:
         """Uniform numbers -> coordinates distributed as the measure."""
         if not self.levels:
             return u
-        return self.nodes[np.minimum((u * len(self.levels)).astype(int), len(self.levels) - 1)]
+        return np.asarray(self.nodes[np.minimum((u * len(self.levels)).astype(int), len(self.levels) - 1)])
 
     def steps(self, n: int) -> Floats:
         """Coordinates at which a curve is drawn: the levels, or n of them from end to end."""

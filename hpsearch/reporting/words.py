@@ -54,7 +54,8 @@ def value_text(best: Best | None, analysis: Analysis) -> str:
     fresh = seeds(shown.n, "fresh seed")
     how = f"95 % t interval, {fresh}" if shown.has_interval else f"{fresh}, no interval"
     lost = best.confirmation.n_not_trained
-    return f"confirmed {text} ({how}{f'; {lost} of them did not train' if lost else ''})"
+    note = f"; {lost} of them did not train" if lost else "; of runs that train" if best.given_training else ""
+    return f"confirmed {text} ({how}{note})"
 
 
 def reported(best: Best, analysis: Analysis) -> tuple[Estimate, Objective]:

@@ -1,6 +1,6 @@
 """Whether 95 % intervals hold: simulated studies with known truths -> hpsearch/analysis/calibration.csv.
 
-    python -m tests.calibration [--studies 100] [--cliffs 60] [--first 0] [--cells qmc] [--processes 2] [--out FILE]
+    python -m tests.calibration [--studies 100] [--cliffs 60] [--first 0] [--cells qmc] [--arms] [--out FILE]
 
 Studies are numbered from --first; what the file holds already, of other numbers, is kept and counted in.
 
@@ -32,6 +32,19 @@ def measure(cell: tuple[str, str, int, int], studies: range) -> list[tuple[objec
     return [(*cell, *row) for study in studies for row in check_study(sampler, n, seeds, kind == "cliff", study)]
 
 
+def measure_arms(cell: tuple[str, str, int, int], studies: range) -> list[tuple[object, ...]]:
+    """The same of what compares arms on fresh seeds: the confirmed best, and the difference of two arms' best."""
+    from tests.calibration.arms import confirmed_best, difference_at_best
+
+    kind, sampler, seeds, n = cell
+    rows: list[tuple[object, ...]] = []
+    for name, check in (("confirmed_best", confirmed_best), ("arm_difference", difference_at_best)):
+        rng = np.random.default_rng([studies[0], n, seeds, len(sampler)])
+        found = check(len(studies), rng, configurations=n, seeds=seeds, sampler=sampler, cliff=kind == "cliff")
+        rows += [(*cell, name, found["coverage"], found["width"])] * int(found["n"])
+    return rows
+
+
 def summarized(rows: list[tuple[object, ...]]) -> pd.DataFrame:
     """One row per cell and statistic: intervals, coverage, mean width."""
     frame = pd.DataFrame(rows, columns=[*KEYS[1:], "statistic", "held", "width", "studies"])
@@ -58,6 +71,7 @@ def main() -> None:
     parser.add_argument("--cliffs", type=int, default=60, help="studies a cell with a cliff, which take longer")
     parser.add_argument("--first", type=int, default=0, help="number of the first study")
     parser.add_argument("--cells", type=str, default="", help="only cells whose name holds this text")
+    parser.add_argument("--arms", action="store_true", help="what compares arms instead, which is fast")
     parser.add_argument("--processes", type=int, default=2)
     parser.add_argument("--out", type=Path, default=OUT)
     options = parser.parse_args()
@@ -69,7 +83,11 @@ def main() -> None:
         for cell in cells:
             studies = options.cliffs if cell[0] == "cliff" else options.studies
             parts = np.array_split(np.arange(options.first, options.first + studies), 4 * options.processes)
-            jobs = [pool.submit(measure, cell, range(p[0], p[-1] + 1)) for p in parts if len(p)]
+            jobs = [
+                pool.submit(measure_arms if options.arms else measure, cell, range(p[0], p[-1] + 1))
+                for p in parts
+                if len(p)
+            ]
             found = [row for job in jobs for row in job.result()]
             rows += [(*row, studies) for row in found]
             merged([*before, summarized(rows)]).to_csv(options.out, index=False)
