@@ -7,11 +7,12 @@ BIN = $(VENV)/bin
 
 quickstart: $(VENV)/installed
 	$(BIN)/hpsearch run quickstart
+	$(BIN)/hpsearch analyze runs/quickstart
 	$(BIN)/hpsearch report runs/quickstart
 	@echo "Open runs/quickstart/report.html in a browser."
 
 test: $(VENV)/dev
-	$(BIN)/python -m pytest -q
+	$(BIN)/python -m pytest -q -n 2 --dist loadfile --no-loadscope-reorder
 
 lint: $(VENV)/dev
 	$(BIN)/ruff check .

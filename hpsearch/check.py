@@ -17,7 +17,8 @@ from hpsearch.hyperparameters import BASES, HYPERPARAMETERS, check, check_name
 from hpsearch.identity import Identity
 from hpsearch.models import Model, validate
 from hpsearch.optim.sam_on import normalization
-from hpsearch.sampling import MAX_GRID, OPTIONS, SAMPLERS, grid_size, try_options
+from hpsearch.points import check_points
+from hpsearch.sampling import FINITE, MAX_GRID, OPTIONS, SAMPLERS, grid_size, try_options
 from hpsearch.space import Parameter, ordered
 from hpsearch.study import Arm, Phase, Study
 from hpsearch.tasks import Task, TrainFunction, identity, is_task_class, resolve
@@ -262,8 +263,9 @@ def _check_phase(path: KeyPath, phase: Phase, arms: Mapping[str, Arm]) -> Iterat
         near = nearest(phase.sampler, SAMPLERS)
         yield Mistake((*path, "sampler"), f"unknown sampler {show(phase.sampler)}", ", ".join(SAMPLERS), near)
         return
-    if phase.configurations is None and phase.sampler != "grid":
-        yield Mistake((*path, "configurations"), "is missing", "a whole number >= 1 (only grid may leave it out)")
+    if phase.configurations is None and phase.sampler not in FINITE:
+        allowed = f"a whole number >= 1 (only {' and '.join(FINITE)} may leave it out)"
+        yield Mistake((*path, "configurations"), "is missing", allowed)
     mistakes = list(_check_sampler_options((*path, "options"), phase))
     yield from mistakes
     if not mistakes:
@@ -271,6 +273,8 @@ def _check_phase(path: KeyPath, phase: Phase, arms: Mapping[str, Arm]) -> Iterat
             try_options(phase)
         except (TypeError, ValueError) as error:
             yield Mistake((*path, "options"), f"{phase.sampler} refuses its options: {one_line(error)}")
+    if phase.sampler == "points":
+        yield from check_points((*path, "options", "points"), phase.options.get("points"), arms)
     if phase.sampler != "grid":
         return
     for name, arm in arms.items():
@@ -287,9 +291,9 @@ def _check_sampler_options(path: KeyPath, phase: Phase) -> Iterator[Mistake]:
     options = OPTIONS[phase.sampler]
     for key, value in phase.options.items():
         known = options.get(key)
-        if known is None:
+        if key not in options:
             what = ", ".join(options) or f"none: {phase.sampler} has no options"
             yield Mistake((*path, key), f"unknown option {show(key)}", what, nearest(key, options))
-        elif not (known.accepts(value) and (known.kind != "whole" or isinstance(value, int))):
+        elif known is not None and not (known.accepts(value) and (known.kind != "whole" or isinstance(value, int))):
             near = nearest(value, known.choices) if known.choices else None
             yield Mistake((*path, key), f"got {show(value)}", known.allowed(), near)

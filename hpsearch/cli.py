@@ -34,6 +34,12 @@ class Kind(StrEnum):
     samplers = "samplers"
 
 
+class Format(StrEnum):
+    csv = "csv"
+    parquet = "parquet"
+    optuna = "optuna"
+
+
 Reference = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or the name of a shipped study.")]
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="The run folder; runs/NAME-OF-THE-STUDY unless given.")
@@ -145,6 +151,47 @@ def status(folder: Folder) -> None:
 
 @app.command()
 @told
+def analyze(
+    folder: Folder,
+    out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="DIR/analysis.json unless given.")] = None,
+    epsilon: Annotated[
+        str | None,
+        typer.Option(
+            metavar="0.01|se",
+            help="What counts as within the best: in the metric's unit, or one standard error of a configuration's "
+            "mean. One point of accuracy unless given; of other metrics se.",
+        ),
+    ] = None,
+    factor: Annotated[
+        float, typer.Option(metavar="F", help="How far off hyperparameters may be at the robust optimum.")
+    ] = 2.0,
+    seed: Annotated[int, typer.Option(min=0, metavar="N", help="Of all draws; the same gives the same file.")] = 0,
+    next_: Annotated[
+        int | None,
+        typer.Option(
+            "--next", min=1, metavar="N", help="Also print what to run next, for the cost of N configurations."
+        ),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Say what a run found, in sentences, and write every number behind them to analysis.json.
+
+    How much each hyperparameter matters, its safe range, what beats what, and what this run cannot tell.
+    """
+    from hpsearch.analysis.folder import analyze_folder, next_block
+    from hpsearch.terminal import print_sentences, steps
+
+    with steps(quiet) as say:
+        found = analyze_folder(folder, out, epsilon, factor, seed, say)
+        block = None if next_ is None else next_block(found, next_, seed, say)
+    if not quiet:
+        print_sentences(found.findings, found.warnings, found.path)
+    if block is not None:
+        typer.echo(block, nl=False)
+
+
+@app.command()
+@told
 def report(
     folder: Folder,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="DIR/report.html unless given.")] = None,
@@ -153,6 +200,48 @@ def report(
     from hpsearch.reporting import report as write
 
     typer.echo(f"report: {write(folder, out)}")
+
+
+@app.command()
+@told
+def export(
+    folder: Folder,
+    format_: Annotated[Format, typer.Option("--format", help="A table, or an Optuna journal storage.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="DIR/trials.FORMAT unless given.")] = None,
+) -> None:
+    """Write the trials of a run folder as a CSV or parquet table, or as a storage that optuna-dashboard opens."""
+    from hpsearch.interchange import export_run
+
+    typer.echo(f"{format_.value}: {export_run(folder, format_.value, out)}")
+
+
+@app.command(name="import")
+@told
+def import_(
+    source: Annotated[
+        str, typer.Argument(metavar="SOURCE", help="A .csv, .tsv, .parquet or .jsonl table, or Optuna's.")
+    ],
+    folder: Annotated[Path, typer.Argument(metavar="DIR", help="The run folder to make.")],
+    params: Annotated[str, typer.Option(metavar="A,B", help="The columns that are hyperparameters.")] = "",
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(metavar="M:maximize", help="An objective, M:maximize or M:minimize; the first one selects."),
+    ] = None,
+    seed: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of seeds, or none.")] = None,
+    arm: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of arms, or none.")] = None,
+    study: Annotated[str | None, typer.Option(metavar="NAME", help="One study of an Optuna storage.")] = None,
+) -> None:
+    """Make a run folder of a table or an Optuna storage: to report on, not to run.
+
+    What is not said is guessed from names and values; each guess is one line of the output.
+    """
+    from hpsearch.interchange import import_run
+
+    names = [name.strip() for name in params.split(",") if name.strip()]
+    made = import_run(source, folder, params=names, metrics=metric or (), seed=seed, arm=arm, study=study)
+    for line in made.told:
+        typer.echo(line)
+    typer.echo(f"{made.trials} trials in {made.folder}; next: hpsearch report {made.folder}")
 
 
 @app.command(name="list")

@@ -11,7 +11,7 @@ from typing import Any
 
 from hpsearch.check import Checked
 from hpsearch.results import Result
-from hpsearch.sampling import ADAPTIVE, Adaptive, Asked, Params, Sequence, grid_size
+from hpsearch.sampling import ADAPTIVE, FINITE, Adaptive, Asked, Params, Sequence, grid_size
 from hpsearch.study import Study
 
 MAX_REPEATS = 20  # of a configuration that was planned before, in a row; then a phase has nothing new to offer
@@ -53,6 +53,9 @@ def phase_sizes(study: Study, arm: str) -> list[int]:
         if phase.sampler == "grid":
             cells = grid_size(study.arms[arm].parameters, study.arms[arm].fixed)
             size = cells if size is None else min(size, cells)
+        elif phase.sampler == "points" and "points" in phase.options:  # an imported study does not know them
+            listed = len(phase.options["points"])
+            size = listed if size is None else min(size, listed)
         assert size is not None  # hpsearch.check has seen to it
         if left is not None:
             size = min(size, left)
@@ -195,7 +198,7 @@ class _ArmPlan:
             configuration = self._configuration(params, phase, index, sampler)
             if configuration.configuration_id in self._planned:
                 repeats += 1
-                if repeats > MAX_REPEATS and sampler != "grid":
+                if repeats > MAX_REPEATS and sampler not in FINITE:
                     break
                 continue
             repeats = 0
@@ -283,7 +286,8 @@ class _ArmPlan:
             mean = _mean(done, self._study.objective) if None not in results else None
             if mean is not None:
                 scored.append((sign * mean, configuration))
-        scored.sort(key=lambda pair: pair[0])
+        # Of equal means the one planned first, whatever order they ended in: a resumed run confirms the same one.
+        scored.sort(key=lambda pair: (pair[0], pair[1].sampling["phase"], pair[1].sampling["index"]))
         return [configuration for _, configuration in scored[: self._study.confirm.top]]
 
     def _known_configurations(self) -> dict[str, Configuration]:

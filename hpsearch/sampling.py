@@ -1,7 +1,8 @@
 """Samplers: Optuna by ask and tell, one configuration at a time.
 
-Grid, random and qmc are functions of (sampling_seed, arm, phase, index) alone. tpe sees the means over seeds of the
-arm's configurations. A sampler is built anew for each ask: one that is rebuilt with its old seed repeats itself.
+Grid, random and qmc are functions of (sampling_seed, arm, phase, index) alone, points of the list in the study file.
+tpe sees the means over seeds of the arm's configurations. A sampler is built anew for each ask: one that is rebuilt
+with its old seed repeats itself.
 """
 
 from __future__ import annotations
@@ -34,13 +35,15 @@ SAMPLERS: Mapping[str, str] = {
     "random": "independent uniform draws (log-uniform on log axes)",
     "qmc": "a scrambled Sobol or Halton sequence: covers the space more evenly than random draws",
     "tpe": "Optuna's tree-structured Parzen estimator: adaptive, looks where the objectives are good",
+    "points": "the configurations that its option points lists, e.g. [{rho: 0.1, lr: 0.2}], in that order",
 }
 ADAPTIVE = ("tpe",)
+FINITE = ("grid", "points")  # a phase of theirs ends by itself, and may leave out how many configurations it has
 MAX_GRID = 1_000_000
 
 # What a phase may set, by sampler. Optuna takes any value and fails at the first suggestion, so they are checked here;
-# seeds are ours, and callables cannot stand in a file.
-OPTIONS: Mapping[str, Mapping[str, Hyperparameter]] = {
+# seeds are ours, and callables cannot stand in a file. None: what is right depends on the arm (hpsearch.check says).
+OPTIONS: Mapping[str, Mapping[str, Hyperparameter | None]] = {
     "grid": {},
     "random": {},
     "qmc": {
@@ -57,6 +60,7 @@ OPTIONS: Mapping[str, Mapping[str, Hyperparameter]] = {
         "consider_magic_clip": Hyperparameter("switch", True),
         "consider_endpoints": Hyperparameter("switch", False),
     },
+    "points": {"points": None},
 }
 
 
@@ -88,8 +92,9 @@ class Sequence:
         self._key = (study.sampling_seed, arm, phase)
 
     def __iter__(self) -> Iterator[Params]:
-        """Raw points; the planner skips repeats. Endless but for grid."""
-        draw = {"grid": self._grid, "random": self._random, "qmc": self._qmc}[self._phase.sampler]
+        """Raw points; the planner skips repeats. Endless but for grid and points."""
+        samplers = {"grid": self._grid, "random": self._random, "qmc": self._qmc, "points": self._points}
+        draw = samplers[self._phase.sampler]
         for point in draw():
             names = active(self._arm.parameters, point, self._arm.fixed)
             yield {name: point[name] for name in names}
@@ -101,6 +106,10 @@ class Sequence:
         for cell in shuffled:  # a cut grid is then a spread subset, not a corner
             places = numpy.unravel_index(int(cell), sizes) if sizes else ()
             yield {name: values[int(place)] for (name, values), place in zip(levels.items(), places, strict=True)}
+
+    def _points(self) -> Iterator[Params]:
+        for point in self._phase.options["points"]:
+            yield {name: _typed(self._arm.parameters[name], value) for name, value in point.items()}
 
     def _random(self) -> Iterator[Params]:
         yield from _random(self._arm.parameters, *self._key)
@@ -205,7 +214,7 @@ def _levels(parameters: Mapping[str, Parameter]) -> dict[str, tuple[Value, ...]]
 
 
 def _typed(parameter: Parameter, value: Value) -> Value:
-    """A grid value in the type that the other samplers give: a file may say 1 for 1.0, and 1e2 for 100."""
+    """A value that a file gives in the type that the other samplers give: it may say 1 for 1.0, and 1e2 for 100."""
     if parameter.choices is not None:
         return value
     return int(value) if parameter.integer else float(value)

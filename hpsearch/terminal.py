@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +18,7 @@ from hpsearch.status import RunStatus
 from hpsearch.study import Study
 
 if TYPE_CHECKING:
+    from hpsearch.analysis.sentence import Sentence
     from hpsearch.execution.run import RunSummary
     from hpsearch.prediction import Prediction
 
@@ -88,6 +90,24 @@ def print_findings(findings: Sequence[Finding]) -> None:
         ("ok" if not finding.remedy else "!!", finding.subject, finding.found, finding.remedy) for finding in findings
     ]
     _table("", ("", "subject", "found", "what to do"), rows)
+
+
+def print_sentences(findings: Sequence[Sentence], warnings: Sequence[Sentence], path: Path) -> None:
+    _table("", ("about", "finding"), [(one.kind, one.text) for one in findings])
+    for one in warnings:
+        _print(f"{one.kind}: {one.text}")
+    _print(f"analysis: {path}")
+
+
+@contextmanager
+def steps(quiet: bool) -> Iterator[Callable[[str], None]]:
+    """Takes the name of each step and shows it on standard error while it lasts; nothing where that is no terminal."""
+    console = Console(stderr=True)
+    if quiet or not console.is_terminal:
+        yield lambda step: None
+        return
+    with console.status("reading the run") as status:
+        yield lambda step: status.update(escape(step))
 
 
 def count(value: float | None) -> str:

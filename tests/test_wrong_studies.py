@@ -18,8 +18,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from hpsearch.check import Checked, check_study
+from hpsearch.cli import app
 from hpsearch.errors import InputError
 from hpsearch.study import build_study, load_study, parse_study
 from hpsearch.yamlfile import parse_yaml
@@ -917,22 +919,25 @@ def test_unreadable_file() -> None:
     assert refusal() == "study.yaml: cannot be read: Permission denied"
 
 
-def test_the_command_refuses_and_makes_nothing(workplace: Path) -> None:
+def test_the_command_refuses_and_makes_nothing(workplace: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process, and once as a user starts it: a process imports for seconds."""
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
     names = ["misspelt-required", "deep-list", "import-raises", "momentum-of-adamw", "set-wrong"]
-    cases = [case for case in CASES if case.name in names]
-    for case in cases:
-        Path(f"{case.name}.yaml").write_text(str(case.text))
+    cases = {case.name: case for case in CASES if case.name in names}
+    expected = {}
+    for name, case in cases.items():
+        Path(f"{name}.yaml").write_text(str(case.text))
+        expected[name] = f"error: {refusal(f'{name}.yaml', case.sets)}\n"
+    commands = {
+        name: ["run", f"{name}.yaml", "--out", f"made-{name}"] + [part for s in case.sets for part in ("--set", s)]
+        for name, case in cases.items()
+    }
+    assert sorted(commands) == sorted(names)
     before = sorted(workplace.iterdir())
-    commands = [
-        [sys.executable, "-B", "-m", "hpsearch.cli", "run", f"{case.name}.yaml", "--out", f"made-{case.name}"]
-        + [part for text in case.sets for part in ("--set", text)]
-        for case in cases
-    ]
-    pipe = subprocess.PIPE
-    running = [subprocess.Popen(command, stdout=pipe, stderr=pipe, text=True) for command in commands]
-    said = [process.communicate(timeout=120) for process in running]
-    assert [process.returncode for process in running] == [2] * len(names)
+    for name in names:
+        result = CliRunner().invoke(app, commands[name])
+        assert (result.exit_code, result.stdout, result.stderr) == (2, "", expected[name])
+    real = [sys.executable, "-B", "-m", "hpsearch.cli", *commands["import-raises"]]
+    done = subprocess.run(real, capture_output=True, text=True, timeout=120)
+    assert (done.returncode, done.stdout, done.stderr) == (2, "", expected["import-raises"])
     assert sorted(workplace.iterdir()) == before
-    for case, (out, err) in zip(cases, said, strict=True):
-        assert out == ""
-        assert err == f"error: {refusal(f'{case.name}.yaml', case.sets)}\n"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import pandas as pd
 
@@ -47,12 +47,12 @@ Told = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Options:
-    """epsilon: what counts as "within the best", in the metric's unit; None is one point of a share, else one standard
-    error of a configuration's mean. factor: how far off hyperparameters may be at the robust optimum. seed: of all
-    draws; the same seed gives the same answers.
+    """epsilon: what counts as "within the best", in the metric's unit, or "se", one standard error of a configuration's
+    mean; None is one point of a share, of other metrics "se". factor: how far off hyperparameters may be at the robust
+    optimum. seed: of all draws; the same seed gives the same answers.
     """
 
-    epsilon: float | None = None
+    epsilon: float | Literal["se"] | None = None
     factor: float = 2.0
     seed: int = 0
 
@@ -147,7 +147,7 @@ def _answer_arm(
     if model.adaptive and len(model.rows) > model.adaptive:
         even = fit_model(trials, configurations, facts, objective, study, even=True, seed=options.seed)
         even = even if even.surrogate is not None else model
-    epsilon = options.epsilon if options.epsilon is not None else _epsilon(model)
+    epsilon = _epsilon(model, options.epsilon)
     scores = score_candidates(model.rows, model.inputs, model.effect, model.chance, options.seed)
     inside, box = _where_it_trains(trials, configurations, facts, failures, objective, study, options)
     share = importances(even, None if even is model else model, options.seed)
@@ -174,10 +174,12 @@ def _answer_arm(
     )
 
 
-def _epsilon(model: Model) -> float:
-    """One point of a share; else one standard error of a configuration's mean, NaN where seeds were not repeated."""
-    if model.objective.share:
+def _epsilon(model: Model, wanted: float | Literal["se"] | None) -> float:
+    """As wanted; a standard error is NaN where seeds were not repeated."""
+    if wanted is None and model.objective.share:
         return EPSILON
+    if isinstance(wanted, int | float):
+        return wanted
     return model.effect.sd / math.sqrt(max(model.setting.seeds, 1))
 
 
@@ -235,10 +237,10 @@ def _with_cliffs(configurations: pd.DataFrame, arms: Sequence[ArmAnswers], seed:
 
 def _warnings(model: Model, even: Model, share: Importances, scores: Scores | str) -> tuple[str, ...]:
     found = []
-    if model.adaptive and even is model:
+    if model.adaptive and even is model and model.surrogate is not None:
         found.append(
-            f"all {model.adaptive} configurations were chosen by results (or nobody knows how): shares of variance "
-            "lean on where the sampler looked, by how much can't be told from this study"
+            f"{model.adaptive} of {len(model.rows)} configurations were chosen by results (or nobody knows how): "
+            "shares of variance lean on where the sampler looked, by how much can't be told from this study"
         )
     elif share.shift:
         most = max(share.shift, key=lambda name: abs((share.shift or {})[name]))
@@ -247,9 +249,8 @@ def _warnings(model: Model, even: Model, share: Importances, scores: Scores | st
             f"share of {most} would move by {100 * share.shift[most]:+.0f} points"
         )
     if model.stopped:
-        found.append(
-            f"{model.stopped} trials were stopped early and are in no mean: what is left is the part that looked good"
-        )
+        trials = "1 trial was" if model.stopped == 1 else f"{model.stopped} trials were"
+        found.append(f"{trials} stopped early and are in no mean: what is left is the part that looked good")
     if not isinstance(scores, str) and not scores.explains:
         found.append("the surrogate explains nothing: what rests on it says no more than that")
     if isinstance(scores, Scores) and scores.chosen == "forest":

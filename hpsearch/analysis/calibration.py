@@ -47,7 +47,9 @@ class Setting:
             return f"too few configurations ({self.configurations}, {self.seeds} seeds): checked from {needs} on"
         worst = min(float(row["coverage"]) for row in found if row is not None)
         if worst < LEAST:
-            return f"too few configurations ({self.configurations}): at this size 95 % intervals held {worst:.0%}"
+            return (
+                f"too few configurations ({self.configurations}): at this size 95 % intervals held {100 * worst:.0f} %"
+            )
         return ""
 
     def _row(self, statistic: str, sampler: str, n: float) -> pd.Series | None:

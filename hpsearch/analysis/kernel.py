@@ -21,8 +21,8 @@ from hpsearch.analysis.inputs import Input, Inputs
 Floats = NDArray[np.float64]
 
 CONSTANT = 25.0  # prior variance of the overall mean, in standardised units: flat
-MOST_FEATURES = 600  # products of one-dimensional eigenfunctions that a drawn function is made of
-SMALLEST = 1e-4  # of the largest product's variance: smaller ones are left out of the draws
+MOST_FEATURES = 400  # products of one-dimensional eigenfunctions that a drawn function is made of
+SMALLEST = 1e-6  # of the largest product's variance: smaller ones are left out of the draws
 
 
 @dataclass(frozen=True)

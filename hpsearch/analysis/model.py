@@ -26,8 +26,9 @@ class Model:
     """One arm's response to its hyperparameters.
 
     rows: the configurations (of `summarize`) that it was fitted to. surrogate: None where there can be none, `reason`
-    says why. chance: mean metric of the trials that did not train, NaN where there are none. setting: what decides which intervals hold. adaptive: how many of the rows an adaptive sampler chose.
-    stopped: trials that were stopped early and are in no mean.
+    says why. chance: mean metric of the trials that did not train, NaN where there are none. setting: what decides
+    which intervals hold. adaptive: how many of the rows an adaptive sampler chose. stopped: trials that were stopped
+    early and are in no mean.
     """
 
     arm: str

@@ -22,7 +22,7 @@ from hpsearch.analysis.kernel import Features, Layout, kernel, kernel_slopes
 
 Floats = NDArray[np.float64]
 
-MOST_FITTED = 400  # configurations by which the settings are found; more would change them little and cost n^3
+MOST_FITTED = 256  # configurations by which the settings are found; more would change them little and cost n^3
 JITTER = 1e-8
 FARTHEST = 8.0  # from the prior's centre, for the logarithm of a setting
 

@@ -22,7 +22,7 @@ Floats = NDArray[np.float64]
 
 DRAWS = 256  # functions from the posterior: 2.5 % quantiles then rest on 6 of them on each side
 LEAST = 8  # configurations with a result, below which no surface is fitted
-MOST = 1500  # configurations a process is given; of more, a random part
+MOST = 500  # configurations a process is given; of more, a random part
 
 
 @dataclass(frozen=True)
@@ -66,7 +66,7 @@ class Surrogate:
     def mean(self, x: Floats) -> Floats:
         """The response at the best settings, (k,): what configurations are ranked by.
 
-        Beside a cliff the mean over draws is blurred by all the places where the cliff may be; this is nearer the truth.
+        Beside a cliff the mean over draws is blurred by all the places where it may be; this is nearer the truth.
         """
         trained = self.centre + self.unit * self.values.best.mean(x)
         if self.counts is None:

@@ -1,12 +1,19 @@
-"""Runs of the real command, each in its own process and folder, on studies small enough to end in seconds."""
+"""Runs of the command, each in its own process and folder, on studies small enough to end in seconds."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
+import tempfile
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+
+WIDTH = "160"  # columns of a line
 
 FUNCTION = """
 import os, time
@@ -31,39 +38,97 @@ def bad(params, seed, report):
 """
 
 
+class Warm:
+    """A command forked by warm.py; the part of Popen that these tests use."""
+
+    def __init__(self, server: subprocess.Popen[str], arguments: tuple[str, ...], folder: Path) -> None:
+        self._out = Path(tempfile.mkdtemp()) / "command"
+        assert server.stdin is not None and server.stdout is not None
+        print(json.dumps({"arguments": arguments, "folder": str(folder), "out": str(self._out)}), file=server.stdin)
+        server.stdin.flush()
+        self.args, self.pid = arguments, int(server.stdout.readline())
+        self.returncode: int | None = None
+
+    def poll(self) -> int | None:
+        code = self._out.with_suffix(".code")
+        if self.returncode is None and code.exists():
+            self.returncode = int(code.read_text())
+        return self.returncode
+
+    def communicate(self, timeout: float = 300) -> tuple[str, str]:
+        """Standard output and error, when it has ended."""
+        until = time.monotonic() + timeout
+        while self.poll() is None:
+            if time.monotonic() > until:
+                raise subprocess.TimeoutExpired(self.args, timeout)
+            time.sleep(0.02)
+        return self._out.with_suffix(".stdout").read_text(), self._out.with_suffix(".stderr").read_text()
+
+    def send_signal(self, number: int) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+Command = Warm | subprocess.Popen[str]
+
+
 @dataclass(frozen=True)
 class Place:
     """A working directory with a module `mine` of training functions."""
 
     folder: Path
+    server: subprocess.Popen[str]
 
     def study(self, text: str, name: str = "study.yaml") -> Path:
         path = self.folder / name
         path.write_text(text)
         return path
 
-    def start(self, *arguments: str) -> subprocess.Popen[str]:
-        environment = {**os.environ, "COLUMNS": "160"}
+    def start(self, *arguments: str) -> Warm:
+        return Warm(self.server, arguments, self.folder)
+
+    def start_cold(self, *arguments: str) -> subprocess.Popen[str]:
+        """As a user starts it: a fresh interpreter, which imports all that it needs when it needs it."""
         return subprocess.Popen(
             [sys.executable, "-m", "hpsearch.cli", *arguments],
             cwd=self.folder,
-            env=environment,
+            env={**os.environ, "COLUMNS": WIDTH},
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            start_new_session=True,  # its own group, so that a test's Ctrl-C reaches it as a terminal's would
+            start_new_session=True,
         )
 
-    def run(self, *arguments: str, code: int = 0) -> tuple[str, str]:
+    def run(self, *arguments: str, code: int = 0, cold: bool = False) -> tuple[str, str]:
         """Standard output and error of a command that must end with this exit code."""
-        process = self.start(*arguments)
+        process: Command = self.start_cold(*arguments) if cold else self.start(*arguments)
         out, error = process.communicate(timeout=300)
         assert process.returncode == code, f"exit code {process.returncode}\n{out}\n{error}"
         assert "Traceback" not in error
         return out, error
 
 
+@pytest.fixture(scope="session")
+def warm() -> Iterator[subprocess.Popen[str]]:
+    command, pipe = [sys.executable, str(Path(__file__).parent / "warm.py")], subprocess.PIPE
+    with subprocess.Popen(command, stdin=pipe, stdout=pipe, text=True, env={**os.environ, "COLUMNS": WIDTH}) as server:
+        yield server
+
+
+def make_place(folder: Path, server: subprocess.Popen[str]) -> Place:
+    (folder / "mine.py").write_text(FUNCTION)
+    return Place(folder, server)
+
+
 @pytest.fixture
-def place(tmp_path: Path) -> Place:
-    (tmp_path / "mine.py").write_text(FUNCTION)
-    return Place(tmp_path)
+def place(tmp_path: Path, warm: subprocess.Popen[str]) -> Place:
+    return make_place(tmp_path, warm)
+
+
+@pytest.fixture(scope="module")
+def shared_place(tmp_path_factory: pytest.TempPathFactory, warm: subprocess.Popen[str]) -> Place:
+    """Of a module's tests together."""
+    return make_place(tmp_path_factory.mktemp("shared"), warm)

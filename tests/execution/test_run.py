@@ -1,11 +1,15 @@
 """Whole runs through Ray: what a run leaves behind, and what a second one adds."""
 
 import json
+import shutil
+import time
 
 import pandas as pd
+import pytest
 
 from hpsearch.results import load, read_results
 
+# TPE never leaves its startup: what it suggests depends on nothing that packs tell in another order.
 DIGITS = """
 name: small
 task: {name: digits, model: mlp, label_noise: 0.2, epochs: 2, batch_size: 128}
@@ -18,7 +22,7 @@ arms:
   fsam:
     parameters: {rho: {low: 0.02, high: 2.0, log: true}, ema_decay: {low: 0.5, high: 0.99}}
     fixed: {sigma: 1.0}
-    sampling: [{sampler: random, configurations: 4}, {sampler: tpe, configurations: 2}]
+    sampling: [{sampler: random, configurations: 4}, {sampler: tpe, configurations: 2, options: {n_startup_trials: 99}}]
 sampling: [{sampler: qmc, configurations: 4}]
 seeds: 2
 confirm: {top: 1, seeds: 2}
@@ -35,13 +39,18 @@ def same_table(one: pd.DataFrame, other: pd.DataFrame) -> None:
     pd.testing.assert_frame_equal(one, other[one.columns], check_exact=True)
 
 
-def test_a_study_runs_once_and_is_extended(place):
-    place.study(DIGITS.replace("CONCURRENT", "auto"))
-    out, error = place.run("run", "study.yaml")
+@pytest.fixture(scope="module")
+def whole(shared_place):
+    """Where DIGITS has been run, without interruption and as a user runs it, with what that said."""
+    shared_place.study(DIGITS.replace("CONCURRENT", "auto"))
+    return shared_place.folder, *shared_place.run("run", "study.yaml", cold=True)
+
+
+def test_a_study_runs(whole):
+    folder, out, error = whole
     assert "44 trials trained" not in out and "34 trials trained" in out, out
     assert "34/34 trials done" in error  # not a terminal: plain lines
-    folder = place.folder / "runs" / "small"
-    table = load(folder)
+    table = load(folder / "runs" / "small")
     assert len(table) == 34
     assert set(table["status"]) <= {"complete", "diverged", "collapsed"}
     assert table.groupby("arm").size().to_dict() == {"sam": 10, "msam": 10, "fsam": 14}
@@ -50,14 +59,20 @@ def test_a_study_runs_once_and_is_extended(place):
     assert set(table.loc[table["arm"] == "fsam", "sampling.sampler"]) == {"random", "tpe"}
     assert (table["threads"] == 1).all() and (table["device"] == "cpu").all()
 
+
+def test_a_study_runs_once_and_is_extended(whole, place):
+    shutil.copytree(whole[0], place.folder, dirs_exist_ok=True)
+    folder = place.folder / "runs" / "small"
+    before = set(load(folder)["trial_id"])
+
     # Again: nothing is missing, nothing is trained, Ray does not even start.
     out, _ = place.run("run", "study.yaml", "--quiet")
     assert out == ""
     assert len((folder / "trials.jsonl").read_text().splitlines()) == 34
 
     # One more seed, one arm's grid finer: only what is new. Confirmation follows the best, which may have changed.
-    before = {row["trial_id"] for _, row in table.iterrows()}
-    place.run("run", "study.yaml", "--seeds", "3", "--set", "arms.msam.parameters.rho.grid=[0.05, 0.2, 0.5]")
+    finer = ["--set", "arms.msam.parameters.rho.grid=[0.05, 0.2, 0.5]", "--set", "resources.concurrent=1"]
+    place.run("run", "study.yaml", "--seeds", "3", *finer)
     lines = [json.loads(line) for line in (folder / "trials.jsonl").read_text().splitlines()]
     new = [line for line in lines[34:] if not line["sampling"]["confirm"]]
     assert not before & {line["trial_id"] for line in lines[34:]}
@@ -65,21 +80,17 @@ def test_a_study_runs_once_and_is_extended(place):
     assert {line["seed"] for line in new if line["arm"] != "msam"} == {2}
 
     # The report is made from the folder alone.
-    out, _ = place.run("report", str(folder))
+    out, _ = place.run("report", str(folder), cold=True)
     html = (folder / "report.html").read_text()
     assert "small" in html and len(html) < 8_000_000
 
 
-def test_a_killed_run_ends_with_the_table_of_an_uninterrupted_one(place):
-    text = DIGITS.replace(
-        "{sampler: random, configurations: 4}, {sampler: tpe, configurations: 2}",
-        "{sampler: random, configurations: 6}",
-    )
-    place.study(text.replace("CONCURRENT", "1"))
+def test_a_killed_run_ends_with_the_table_of_an_uninterrupted_one(whole, place):
+    place.study(DIGITS.replace("CONCURRENT", "1"))
     process = place.start("run", "study.yaml", "--out", "killed", "--no-dashboard")
     lines = place.folder / "killed" / "trials.jsonl"
     while process.poll() is None and not (lines.exists() and lines.read_bytes().count(b"\n") >= 7):
-        pass
+        time.sleep(0.01)
     assert process.poll() is None, process.communicate()
     process.kill()
     process.communicate()
@@ -89,14 +100,12 @@ def test_a_killed_run_ends_with_the_table_of_an_uninterrupted_one(place):
         file.write(b'{"trial_id": "torn')  # what a crash in the middle of a write leaves
 
     # Another number of packs at once: the bits of a trial do not depend on what runs beside it.
-    place.study(text.replace("CONCURRENT", "2"))
+    place.study(DIGITS.replace("CONCURRENT", "2"))
     _, error = place.run("run", "study.yaml", "--out", "killed", "--no-dashboard")
     assert "not a whole result" in error
     written = [json.loads(line)["trial_id"] for line in lines.read_bytes().splitlines() if not line.endswith(b"torn")]
     assert len(written) == len(set(written)) == 34  # none trained twice, none missing
-
-    place.run("run", "study.yaml", "--out", "whole", "--no-dashboard")
-    same_table(load(place.folder / "killed"), load(place.folder / "whole"))
+    same_table(load(place.folder / "killed"), load(whole[0] / "runs" / "small"))
 
 
 BAD = """

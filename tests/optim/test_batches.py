@@ -155,9 +155,12 @@ def test_parts_are_one_step_on_the_whole_batch(name, more):
     torch.testing.assert_close(weights_of(whole), weights_of(parts), rtol=1e-10, atol=1e-11)
 
 
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("num_shards", [1, 4])
-@pytest.mark.parametrize("more", [{}, {"interval": 2}, {"nonfinite": "skip"}], ids=str)
+MORE = [{}, {"interval": 2}, {"nonfinite": "skip"}]
+# Every method with every `more`, and each of the two with and without num_shards of its own in turn.
+AS_SHARDS = [(name, (1, 4)[(i + j) % 2], more) for i, name in enumerate(METHODS) for j, more in enumerate(MORE)]
+
+
+@pytest.mark.parametrize(("name", "num_shards", "more"), AS_SHARDS, ids=str)
 def test_shards_are_num_shards_on_the_whole_batch(name, num_shards, more):
     """On micro-batches as step() would cut the batch itself."""
     whole, apart = network(), network()

@@ -79,9 +79,12 @@ def quadratic(*weights, targets=None):
 # Cut short ----------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize(("nonfinite", "after_backward"), [("skip", True), ("skip", False), ("allow", True)])
-@pytest.mark.parametrize("good_steps", [0, 2])
+WHERE = [("skip", True), ("skip", False), ("allow", True)]
+# Every method with every place, at the first step or later in turn.
+CUT_SHORT = [(name, *w, 2 * ((i + j) % 2)) for i, name in enumerate(METHODS) for j, w in enumerate(WHERE)]
+
+
+@pytest.mark.parametrize(("name", "nonfinite", "after_backward", "good_steps"), CUT_SHORT)
 def test_a_closure_that_raises_in_any_pass_changes_nothing(name, nonfinite, after_backward, good_steps):
     settings = {**METHODS[name], "nonfinite": nonfinite}
     # The one exception, as step() says: such a step gives its clean gradient to the EMA before the second pass.
@@ -115,9 +118,14 @@ def test_a_keyboard_interrupt_at_any_moment_leaves_the_weights_clean(name):
         problem.step(seed)
     kept = copy.deepcopy((problem.model.state_dict(), problem.optimizer.state_dict()))
     before = [p.detach().clone() for p in problem.model.parameters()]
-    start = time.perf_counter()
-    problem.step(3)
-    duration = time.perf_counter() - start
+    durations = []
+    for _ in range(5):
+        problem.model.load_state_dict(kept[0])
+        problem.optimizer.load_state_dict(copy.deepcopy(kept[1]))
+        start = time.perf_counter()
+        problem.step(3)
+        durations.append(time.perf_counter() - start)
+    duration = min(durations)  # what a busy machine does not stretch, or most interrupts would come after the step
     after = [p.detach().clone() for p in problem.model.parameters()]
     assert not same(before, after)
     hits = 0

@@ -25,8 +25,8 @@ from torch.nn.parallel import DistributedDataParallel
 
 from hpsearch.optim import SharpnessAware
 
-STEPS, COUNTED = 10, 3
-BAD = 5  # the step in which rank 1 alone has a NaN in its batch, in the cases that have one
+STEPS, COUNTED = 6, 3
+BAD = 3  # the step in which rank 1 alone has a NaN in its batch, in the cases that have one
 STUCK, PATIENCE = 20, 120  # seconds until a collective that some rank never enters gives up; for all there is to run
 CHOICES = ("global", "each")
 
