@@ -106,6 +106,14 @@ def _exact_shares(f: Functions, d: int) -> tuple[Floats, Floats, Floats]:
     return first, total, whole
 
 
+def _exact_pair(f: Functions, i: int, j: int) -> Floats:
+    used = f.features.chosen > 0
+    squares = (f.weights * f.features.scale[:, None]) ** 2
+    whole = squares[used.any(1)].sum(0)
+    together = squares[used[:, i] & used[:, j] & (used.sum(1) == 2)].sum(0)
+    return np.asarray(together / np.where(whole > 0, whole, 1.0))
+
+
 def _run_along(surrogate: Surrogate, i: int, seed: int) -> tuple[Floats, Floats, Floats, Floats]:
     """Curves (draws, k), first-order and total shares and the variance (draws,) of input i."""
     at, weights = quadrature(surrogate, i)
@@ -135,6 +143,8 @@ def _plane(surrogate: Surrogate, parts: Decomposition, i: int, j: int, seed: int
     else:
         flat = _evaluate(surrogate, x).mean(2)
     maps = flat.reshape(-1, len(a), len(b))
+    if functions is not None:
+        return Plane(a, b, maps, np.concatenate([_exact_pair(f, i, j) for f in functions]))
     # The pair's own part is what is left of the map after both curves: no difference of large shares.
     rows, columns = np.einsum("skl,l->sk", maps, v), np.einsum("skl,k->sl", maps, u)
     own = maps - rows[:, :, None] - columns[:, None, :] + (rows @ u)[:, None, None]

@@ -85,6 +85,19 @@ def kernel(layout: Layout, theta: Floats, x: Floats, z: Floats) -> Floats:
     return CONSTANT + (product - 1) / rho
 
 
+def diagonal(layout: Layout, theta: Floats, x: Floats) -> Floats:
+    """K(x, x) of each point with itself, (n,)."""
+    t, lengths, rho = layout.split(theta)
+    product = np.ones(len(x))
+    for k, i in enumerate(layout.inputs.inputs):
+        # As one_dimension has it, where k of a point with itself is 1.
+        means = _raw(i, x[:, k], i.nodes, lengths[k], False)[0] @ i.weights
+        whole = i.weights @ _raw(i, i.nodes, i.nodes, lengths[k], False)[0] @ i.weights
+        own = (1 - 2 * means + whole) / (1 - whole)
+        product *= 1 + rho * t[k] ** 2 * np.where(np.isnan(x[:, k]), 0.0, own)
+    return np.asarray(CONSTANT + (product - 1) / rho)
+
+
 def kernel_slopes(layout: Layout, theta: Floats, x: Floats) -> tuple[Floats, Floats]:
     """K(x, x), (n, n), and its derivatives by theta, (size, n, n)."""
     t, lengths, rho = layout.split(theta)
