@@ -18,6 +18,7 @@ from hpsearch.analysis.columns import Value, plain
 from hpsearch.analysis.compare import Improvement, improvements
 from hpsearch.analysis.crosscheck import CrossCheck, cross_check
 from hpsearch.analysis.decomposition import Plane, planes
+from hpsearch.analysis.epsilon import epsilon_of
 from hpsearch.analysis.equal_budget import AtBudget, at_equal_budgets
 from hpsearch.analysis.failures import Failures
 from hpsearch.analysis.front_probability import FrontProbability, front_probability
@@ -41,7 +42,6 @@ from hpsearch.analysis.tuning import TuningCurve, tuning_curves
 if TYPE_CHECKING:
     from hpsearch.study import Study
 
-EPSILON = 0.01  # of a share: one point of accuracy
 Told = Callable[[str], None]
 
 
@@ -147,14 +147,15 @@ def _answer_arm(
     if model.adaptive and len(model.rows) > model.adaptive:
         even = fit_model(trials, configurations, facts, objective, study, even=True, seed=options.seed)
         even = even if even.surrogate is not None else model
-    epsilon = _epsilon(model, options.epsilon)
+    epsilon = epsilon_of(model, options.epsilon)
     scores = score_candidates(model.rows, model.inputs, model.effect, model.chance, options.seed)
     inside, box = _where_it_trains(trials, configurations, facts, failures, objective, study, options)
-    share = importances(even, None if even is model else model, options.seed)
-    maps = {}
+    drawn: dict[tuple[int, int], Plane] = {}
     if model.surrogate is not None and model.decomposition is not None:
         drawn = planes(model.surrogate, model.decomposition, options.seed)
-        maps = {(model.inputs.names[i], model.inputs.names[j]): plane for (i, j), plane in drawn.items()}
+    maps = {(model.inputs.names[i], model.inputs.names[j]): plane for (i, j), plane in drawn.items()}
+    alone = even is model
+    share = importances(even, None if alone else model, options.seed, drawn if alone else None)
     return ArmAnswers(
         arm=facts.name,
         model=model,
@@ -172,15 +173,6 @@ def _answer_arm(
         check=cross_check(even.rows, facts, objective, options.seed),
         warnings=_warnings(model, even, share, scores),
     )
-
-
-def _epsilon(model: Model, wanted: float | Literal["se"] | None) -> float:
-    """As wanted; a standard error is NaN where seeds were not repeated."""
-    if wanted is None and model.objective.share:
-        return EPSILON
-    if isinstance(wanted, int | float):
-        return wanted
-    return model.effect.sd / math.sqrt(max(model.setting.seeds, 1))
 
 
 def _defaults(arm: str, study: Study | None) -> Mapping[str, Value]:

@@ -41,7 +41,7 @@ class Setting:
             return f"drawn by {', '.join(other) or 'nobody knows what'}: intervals were checked for {', '.join(EVEN)}"
         # More hyperparameters than were simulated need more configurations; in proportion is a guess, and said.
         n = self.configurations * min(1.0, INPUTS / max(1, self.inputs))
-        found = [self._row(statistic, sampler, n) for sampler in self.samplers]
+        found = [self.row(statistic, sampler, n) for sampler in self.samplers]
         if any(row is None for row in found):
             needs = "24 configurations and 3 seeds" + (f" for each {INPUTS} hyperparameters" if self.inputs > 3 else "")
             return f"too few configurations ({self.configurations}, {self.seeds} seeds): checked from {needs} on"
@@ -52,7 +52,8 @@ class Setting:
             )
         return ""
 
-    def _row(self, statistic: str, sampler: str, n: float) -> pd.Series | None:
+    def row(self, statistic: str, sampler: str, n: float) -> pd.Series | None:
+        """The row of the largest simulated study with no more configurations than n and no more seeds than this."""
         table = read_table()
         rows = table[
             (table["statistic"] == statistic)

@@ -13,14 +13,13 @@ from hpsearch import __version__
 from hpsearch.analysis import Analysis
 from hpsearch.analysis.answer import LEVEL
 from hpsearch.analysis.document_arms import arm_facts, calibration_rows
+from hpsearch.analysis.document_compute import front_entries, tuning_entries
 from hpsearch.analysis.document_study import (
     best_entries,
     comparison_entries,
     configuration_entries,
-    front_entries,
     overview_entry,
     training_entries,
-    tuning_entries,
 )
 from hpsearch.analysis.document_values import Methods, clean
 from hpsearch.analysis.findings import findings, warnings
@@ -84,5 +83,5 @@ def _objective(found: Objective) -> dict[str, Any]:
     return {
         "name": found.name,
         "direction": "maximize" if found.maximize else "minimize",
-        "unit": "share" if found.share else found.name,
+        "unit": found.unit,
     }

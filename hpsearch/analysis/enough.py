@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from hpsearch.analysis.best import Best
 from hpsearch.analysis.columns import Value
+from hpsearch.analysis.epsilon import epsilon_of
 from hpsearch.analysis.estimate import t_quantile
 from hpsearch.analysis.gain import Greedy, Target, predicted_width, prior_terms, terms, variance_with_seeds
 from hpsearch.analysis.inputs import Inputs
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-EPSILON = 0.01  # of a share; of another metric one standard error of a configuration's mean
 CONFIRM_SEEDS = 5
 METHOD = (
     "a prediction, not a promise. Chosen one by one by how much less the surrogate's variance of that answer will be, "
@@ -121,7 +121,7 @@ def next_configurations(
     """
     if isinstance(n, bool) or not isinstance(n, int) or n < 0:
         raise InputError(f"n: got {show(n)}; allowed: a whole number >= 0, the number of configurations to pay for")
-    per_arm = {m.arm: widths(m, (epsilons or {}).get(m.arm, _epsilon(m)), seed) for m in models}
+    per_arm = {m.arm: widths(m, (epsilons or {}).get(m.arm, epsilon_of(m)), seed) for m in models}
     planned = study is not None and getattr(study, "confirm", None) is not None
     answers = [w for found in per_arm.values() for w in found] + list(best_widths(models, best, planned))
     answers.sort(key=lambda w: -w.width)
@@ -276,9 +276,3 @@ def _take(greedy: Greedy, points: int, n: int) -> Iterator[int]:
 def _seeds(models: Sequence[Model], study: Study | None) -> int:
     declared = getattr(study, "seeds", None)
     return len(declared) if declared else max([1, *(m.setting.seeds for m in models)])
-
-
-def _epsilon(model: Model) -> float:
-    if model.objective.share:
-        return EPSILON
-    return model.effect.sd / math.sqrt(max(model.setting.seeds, 1))

@@ -5,8 +5,10 @@ from __future__ import annotations
 import math
 from typing import Literal
 
+from hpsearch.analysis.model import Model
 from hpsearch.errors import InputError, show
 
+EPSILON = 0.01  # of a share: one point of accuracy
 STANDARD_ERROR: Literal["se"] = "se"
 
 
@@ -24,3 +26,15 @@ def parse_epsilon(text: str | None, name: str) -> float | Literal["se"] | None:
             "se, one standard error of a configuration's mean"
         )
     return value
+
+
+def epsilon_of(model: Model, wanted: float | Literal["se"] | None = None) -> float:
+    """In the metric's unit: as wanted, where None is EPSILON of a share and "se" of other metrics.
+
+    A standard error is NaN where seeds were not repeated.
+    """
+    if wanted is None and model.objective.share:
+        return EPSILON
+    if isinstance(wanted, int | float):
+        return wanted
+    return model.effect.sd / math.sqrt(max(model.setting.seeds, 1))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import combinations
 
@@ -9,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hpsearch.analysis.answer import Answer, quantiles, share_quantiles
-from hpsearch.analysis.decomposition import Decomposition, planes
+from hpsearch.analysis.decomposition import Decomposition, Plane, planes
 from hpsearch.analysis.model import Model
 from hpsearch.analysis.process import Functions
 from hpsearch.analysis.shapley import shapley_effects
@@ -64,8 +65,16 @@ class Importances:
     shift: dict[str, float] | None = None
 
 
-def importances(model: Model, everything: Model | None = None, seed: int = 0) -> Importances:
-    """model: of the configurations that no sampler chose by results; everything: with the others, if there are any."""
+def importances(
+    model: Model,
+    everything: Model | None = None,
+    seed: int = 0,
+    drawn: Mapping[tuple[int, int], Plane] | None = None,
+) -> Importances:
+    """model: of the configurations that no sampler chose by results; everything: with the others, if there are any.
+
+    drawn: the model's planes, where the caller has them already.
+    """
     parts, n = model.decomposition, len(model.rows)
     start = (model.arm, n, model.setting.seeds, model.setting.samplers)
     if parts is None or model.surrogate is None:
@@ -79,7 +88,7 @@ def importances(model: Model, everything: Model | None = None, seed: int = 0) ->
         items.append(Importance(name, first, total, shapley))
     pairs = [
         Interaction(names[i], names[j], _share(model, plane.share, "pair_share"))
-        for (i, j), plane in planes(model.surrogate, parts, seed).items()
+        for (i, j), plane in (planes(model.surrogate, parts, seed) if drawn is None else drawn).items()
     ]
     items.sort(key=lambda item: -item.total.value)
     beaten = {

@@ -46,7 +46,7 @@ class Model:
 
     @property
     def unit(self) -> str:
-        return "share" if self.objective.share else self.objective.name
+        return self.objective.unit
 
 
 def fit_model(

@@ -29,6 +29,10 @@ class Objective:
         """Times a value: larger is better."""
         return 1.0 if self.maximize else -1.0
 
+    @property
+    def unit(self) -> str:
+        return "share" if self.share else self.name
+
 
 def find_objectives(
     table: pd.DataFrame, study: "Study | None", objectives: dict[str, str] | None
