@@ -12,6 +12,7 @@ from hpsearch.analysis.importance import Importance, Importances
 from hpsearch.analysis.safe import SafeRange
 from hpsearch.analysis.sentence import Sentence
 from hpsearch.analysis.writing import (
+    briefly,
     by_reason,
     gap,
     gap_unit,
@@ -45,7 +46,7 @@ def safe_sentences(answers: Answers) -> list[Sentence]:
 
 
 def _safe(name: str, found: Sequence[tuple[ArmAnswers, SafeRange]]) -> Sentence | None:
-    clauses, withheld = [], []
+    clauses, reasons = [], []
     for one, safe in found:
         if safe.levels:
             why = one.model.setting.why_not("safe_ratio")
@@ -55,12 +56,10 @@ def _safe(name: str, found: Sequence[tuple[ArmAnswers, SafeRange]]) -> Sentence 
         else:
             clause, why = _range(one, safe)
             clauses.append(clause)
-        if why:
-            withheld.append((one.arm, why))
+        reasons.append((one.arm, why))
     within = _within(found)
     text = f"{name} is safe within {within} of the best: {'; '.join(clauses)}"
-    if withheld:
-        text += f" (no interval: {by_reason(withheld)})"
+    text += _withheld(reasons)
     return Sentence("safe range", found[0][0].arm if len(found) == 1 else "", text)
 
 
@@ -131,7 +130,7 @@ def _importance(one: ArmAnswers) -> str:
     if one.trained is not None and one.trained.items and one.box:
         leading = one.trained.items[0]
         where = listed([f"{name} {number(low)} to {number(high)}" for name, (low, high) in one.box.items()])
-        why = "" if leading.total.has_interval else f" (no interval: {leading.total.why})"
+        why = "" if leading.total.has_interval else f" (no interval: {briefly(leading.total.why)})"
         text += f"; where it trains ({where}): {leading.parameter} {_total(leading)} with its interactions{why}"
     return text
 
@@ -153,7 +152,7 @@ def _order(found: Importances) -> str:
     if found.above:
         return "; " + "; ".join(f"{name} matters more than {listed(others)}" for name, others in found.above)
     why = found.items[0].total.why
-    return f" (no interval: {why}): no ranking" if why else "; intervals overlap: no ranking"
+    return f" (no interval: {briefly(why)}): no ranking" if why else "; intervals overlap: no ranking"
 
 
 def robust_sentences(answers: Answers) -> list[Sentence]:
@@ -185,8 +184,10 @@ def _robust(answers: Answers) -> Sentence | None:
 
 
 def _withheld(reasons: Sequence[tuple[str, str]]) -> str:
-    told = by_reason((arm, why) for arm, why in reasons if why)
-    return f" (no interval: {told})" if told else ""
+    told = {arm: briefly(why) for arm, why in reasons if why}
+    if len(told) == len({arm for arm, _ in reasons}) and len(set(told.values())) == 1:
+        return f" (no interval: {next(iter(told.values()))})"
+    return f" (no interval: {by_reason(told.items())})" if told else ""
 
 
 def _plain(answer: Answer, shown: str) -> str:

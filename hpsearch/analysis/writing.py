@@ -104,6 +104,11 @@ def by_reason(reasons: Iterable[tuple[str, str]]) -> str:
     return "; ".join(f"{listed(names)}: {why}" for why, names in groups.items())
 
 
+def briefly(why: str) -> str:
+    """too few configurations (16, 3 seeds): checked from … -> too few configurations; the warnings tell the rest."""
+    return why.split(":")[0].split(" (")[0]
+
+
 def metric_name(name: str) -> str:
     """val_accuracy -> validation accuracy; other names with spaces."""
     head, _, tail = name.partition("_")

@@ -86,7 +86,7 @@ def test_a_safe_range_has_its_factor_its_interval_and_where_the_others_are(found
     assert "from 0.06 to at least 2 (at least x18, 95 % x11 to at least x24" in text
     none = replace(safe, ratio=replace(ratio, low=math.nan, high=math.nan, why="too few configurations"))
     (text,) = [t for t in texts(findings(with_arm(found, 1, safe=(none,))), "safe range") if t.startswith("rho")]
-    assert text.endswith("(no interval: sam: too few configurations)")
+    assert text.endswith("(no interval: too few configurations)")
 
 
 def test_importance_says_ties_and_ranks_only_where_intervals_are_apart(found):
