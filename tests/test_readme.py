@@ -7,10 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from hpsearch.analysis.calibration import read_table
 from hpsearch.check import check_study
 from hpsearch.optim import METHODS
 from hpsearch.study import build_study
 from hpsearch.yamlfile import parse_yaml
+from tests.calibration.summary import summary
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -55,6 +57,10 @@ def test_the_studies_are_right_and_the_examples_run(tmp_path, monkeypatch):
     settings = study.settings("fsam", {"rho": 0.1, "lr": 0.1, "ema_decay": 0.9, "epochs": 20})
     outcome = train(checked.task(**study.task.options), settings, 0)
     assert outcome.status == "complete" and outcome.metrics["val_accuracy"] > 0.9
+
+
+def test_the_table_of_intervals_is_the_calibrations():
+    assert summary(read_table()) in README
 
 
 def test_the_table_of_methods_is_the_codes():
