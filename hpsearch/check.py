@@ -22,7 +22,7 @@ from hpsearch.sampling import FINITE, MAX_GRID, OPTIONS, SAMPLERS, grid_size, tr
 from hpsearch.space import Parameter, ordered
 from hpsearch.study import Arm, Phase, Study
 from hpsearch.tasks import Task, TrainFunction, identity, is_task_class, resolve
-from hpsearch.tasks.protocol import OptionError
+from hpsearch.tasks.protocol import DataError, OptionError
 from hpsearch.yamlfile import Document
 
 COSTS = ("backward_samples", "flops", "seconds", "peak_memory_bytes")
@@ -87,7 +87,9 @@ def _check_options(study: Study, task: type[Task], document: Document) -> None:
     except OptionError as error:
         rule = f"got {show(error.value)}"
         raise document.error([Mistake(("task", error.option), rule, one_line(error.allowed))]) from None
-    except Exception as error:  # whatever a user's constructor does, e.g. a data file that is not there
+    except DataError as error:
+        raise document.error([Mistake(("task", error.option), f"{error.problem}; {error.remedy}")]) from None
+    except Exception as error:  # whatever a user's constructor does
         rule = f"{study.task.name} refuses its options: {type(error).__name__}: {one_line(error)}"
         raise document.error([Mistake(("task",), rule)]) from None
 

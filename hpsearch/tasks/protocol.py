@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import ClassVar, Protocol, final, runtime_checkable
 
 import torch
@@ -14,11 +15,15 @@ Batch = tuple[Tensor, ...]  # tensors with the samples along dimension 0, e.g. i
 
 @dataclass(frozen=True)
 class Data:
-    """The three splits. The sampler sees val only; test is for reporting."""
+    """The three splits. The sampler sees val only; test is for reporting.
+
+    lengths: of the sequences of a split, (N,) on the CPU, by "train", "val", "test": a batch is cropped to its longest.
+    """
 
     train: Batch
     val: Batch
     test: Batch
+    lengths: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 @runtime_checkable
@@ -27,6 +32,14 @@ class Task(Protocol):
 
     semantics: raise it when the task changes what a trial's result is; it is part of every trial's id.
     metrics: the names that measure() returns; "loss" is one of them.
+
+    A task may also have
+        augment(batch, generator) -> batch: random changes of training samples, as many as come, on their device. The
+            generator is on the CPU and the trial's own, for these samples of this epoch: draw from it alone.
+        crop(batch, length) -> batch: sequences cut to a length; needed where data() gives lengths.
+        summarize(means) -> metrics: where a score is no mean over samples (F1, say): from the means over a split of
+            what measure() returned in evaluation to values of `metrics`.
+        identity(options) -> options, a class method: the options as they enter a trial's id (content, not its path).
     """
 
     semantics: ClassVar[int]
@@ -92,3 +105,11 @@ class OptionError(ValueError):
     def __init__(self, option: str, value: object, allowed: str) -> None:
         super().__init__(f"{option}: got {value!r}; allowed: {allowed}")
         self.option, self.value, self.allowed = option, value, allowed
+
+
+class DataError(ValueError):
+    """Data that cannot be trained on. `option`: the task option that leads to it; `remedy`: what to do."""
+
+    def __init__(self, option: str, problem: str, remedy: str) -> None:
+        super().__init__(f"{option}: {problem}; {remedy}")
+        self.option, self.problem, self.remedy = option, problem, remedy

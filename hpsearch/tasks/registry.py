@@ -60,6 +60,8 @@ def identity(name: str, found: type[Task] | TrainFunction, options: Mapping[str,
     """What of the task determines a trial's result: its name, semantics number and the options other than defaults."""
     defaults = {key: parameter.default for key, parameter in inspect.signature(found).parameters.items()}
     changed = {key: value for key, value in options.items() if key not in defaults or value != defaults[key]}
+    if hasattr(found, "identity"):
+        changed = dict(found.identity(changed))
     return {"name": name, "semantics": int(getattr(found, "semantics", 1)), "options": changed}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -16,6 +17,7 @@ from hpsearch.training.outcome import COLLAPSED_FACTOR, DIVERGED_FACTOR, Outcome
 from hpsearch.training.schedule import factor
 
 EVALUATION_BATCH = 4096
+CHUNK_BYTES = 2**28  # of training samples that are shuffled and augmented at once
 
 
 def train(task: Task, settings: Settings, seed: int, device: str = "cpu") -> Outcome:
@@ -38,6 +40,10 @@ class TrialRun:
         self.train_split, self.val_split, self.test_split = (
             tuple(tensor.to(self.device) for tensor in split) for split in (data.train, data.val, data.test)
         )
+        self.lengths, self.seed = data.lengths, seed
+        self.sample_bytes = sum(tensor[0].nbytes for tensor in self.train_split)
+        self.augment: Callable[[Batch, torch.Generator], Batch] | None = getattr(task, "augment", None)
+        self.summarize: Callable[[dict[str, float]], dict[str, float]] = getattr(task, "summarize", dict)
         self.globals = GlobalGenerators(seed)
         with self.globals.swapped():
             self.model: nn.Module = task.model().to(self.device)
@@ -99,14 +105,10 @@ class TrialRun:
     def _train_epoch(self) -> float:
         """The mean clean loss over the epoch's batches; sets `diverged`."""
         self.model.train()
-        order = torch.randperm(len(self.train_split[0]), generator=self.order).to(self.device)
-        shuffled = tuple(tensor[order] for tensor in self.train_split)
         losses: list[Tensor] = []
-        for index in range(self.batches):
-            step = self.epoch * self.batches + index
-            self._set_lr(step)
-            rows = slice(index * self.batch_size, (index + 1) * self.batch_size)
-            losses.append(self.optimizer.step(self._closure, *(tensor[rows] for tensor in shuffled)))
+        for index, batch in enumerate(self._batches()):
+            self._set_lr(self.epoch * self.batches + index)
+            losses.append(self.optimizer.step(self._closure, *batch))
         stacked = torch.stack(losses)  # read once an epoch: reading each loss would stall a GPU
         if self.epoch == 0:
             self.initial_loss = float(stacked[0])
@@ -117,6 +119,27 @@ class TrialRun:
         blown_up = self.initial_loss > 0 and mean > DIVERGED_FACTOR * self.initial_loss
         self.diverged = not finite or blown_up
         return mean
+
+    def _batches(self) -> Iterator[Batch]:
+        """An epoch's batches. Many are shuffled and augmented at once: small operations would starve a GPU."""
+        order = torch.randperm(len(self.train_split[0]), generator=self.order)
+        lengths = self.lengths.get("train")
+        per_chunk = max(1, CHUNK_BYTES // max(1, self.batch_size * self.sample_bytes))
+        for first in range(0, self.batches, per_chunk):
+            last = min(first + per_chunk, self.batches)
+            rows = order[first * self.batch_size : last * self.batch_size]
+            on_device = rows.to(self.device, non_blocking=True)
+            chunk = tuple(tensor[on_device] for tensor in self.train_split)
+            if self.augment is not None:
+                chunk = self.augment(chunk, generator(self.seed, "augmentation", self.epoch, first))
+            for at in range(0, len(rows), self.batch_size):
+                batch = tuple(tensor[at : at + self.batch_size] for tensor in chunk)
+                if lengths is not None:
+                    batch = self._crop(batch, lengths[rows[at : at + self.batch_size]])
+                yield batch
+
+    def _crop(self, batch: Batch, lengths: Tensor) -> Batch:
+        return self.task.crop(batch, int(lengths.max()))  # type: ignore[attr-defined,no-any-return]
 
     def _closure(self, *batch: Tensor) -> Tensor:
         loss = self.task.measure(self.model, *batch)["loss"]
@@ -133,14 +156,15 @@ class TrialRun:
         """Each metric's mean over a split, in evaluation mode."""
         self.model.eval()
         totals: dict[str, float] = {}
-        samples = len(split[0])
+        samples, lengths = len(split[0]), self.lengths.get(name)
         with self.globals.swapped(), torch.inference_mode():
             for start in range(0, samples, EVALUATION_BATCH):
                 part = tuple(tensor[start : start + EVALUATION_BATCH] for tensor in split)
+                if lengths is not None:
+                    part = self._crop(part, lengths[start : start + EVALUATION_BATCH])
                 for metric, value in self.task.measure(self.model, *part).items():
-                    key = f"{name}_{metric}"
-                    totals[key] = totals.get(key, 0.0) + float(value) * len(part[0]) / samples
-        return totals
+                    totals[metric] = totals.get(metric, 0.0) + float(value) * len(part[0]) / samples
+        return {f"{name}_{metric}": value for metric, value in self.summarize(totals).items()}
 
     def _note(self, values: dict[str, float]) -> None:
         self.curve["epoch"].append(self.epoch)
