@@ -6,6 +6,7 @@ import inspect
 import types
 import typing
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -23,6 +24,7 @@ from hpsearch.space import Parameter, ordered
 from hpsearch.study import Arm, Phase, Study
 from hpsearch.tasks import Task, TrainFunction, identity, is_task_class, resolve
 from hpsearch.tasks.protocol import DataError, OptionError
+from hpsearch.tasks.trial_run import try_task
 from hpsearch.yamlfile import Document
 
 COSTS = ("backward_samples", "flops", "seconds", "peak_memory_bytes")
@@ -41,14 +43,17 @@ def check_study(study: Study, document: Document, folder: Path | None = None) ->
     """Imports the task and checks everything. Raises MistakesError with a line for each mistake."""
     found = _resolve(study.task.name, document, folder)
     if is_task_class(found):
-        _check_options(study, found, document)  # type: ignore[arg-type]
-        mistakes = [*_check_optimizer(study, found), *_check_objectives(study, found)]  # type: ignore[arg-type]
+        task = _make_task(study, found, document)  # type: ignore[arg-type]
+        mistakes = [*_check_optimizer(study, task), *_check_objectives(study, task)]
     else:
         mistakes = list(_check_function(study))
     mistakes += [*_check_conditions(study), *_check_sampling(study)]
     if mistakes:
         raise document.error(list(dict.fromkeys(mistakes)))  # arms may share a mistake of the optimizer section
-    named = identity(study.task.name, found, study.task.options)
+    with _told(document):
+        named = identity(study.task.name, found, study.task.options)
+        if is_task_class(found):
+            try_task(task, study.seeds[0])
     return Checked(study, found, Identity(study, named, not is_task_class(found)))
 
 
@@ -63,7 +68,7 @@ def _resolve(name: str, document: Document, folder: Path | None) -> type[Task] |
         raise document.error([Mistake(path, rule, "a module that can be imported")]) from None
 
 
-def _check_options(study: Study, task: type[Task], document: Document) -> None:
+def _make_task(study: Study, task: type[Task], document: Document) -> Task:
     """The options are the constructor's arguments: their names and types are checked as the rest of the file is."""
     parameters = inspect.signature(task).parameters.values()
     if not any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
@@ -83,15 +88,29 @@ def _check_options(study: Study, task: type[Task], document: Document) -> None:
             # epochs and batch_size are keys of the section, though no options of the task
             raise document.error([_with_section_keys(mistake) for mistake in error.mistakes]) from None
     try:
-        task(**study.task.options)
+        with _told(document):
+            return task(**study.task.options)
+    except MistakesError:
+        raise
+    except Exception as error:  # whatever a user's constructor does
+        rule = f"{study.task.name} refuses its options: {type(error).__name__}: {one_line(error)}"
+        raise document.error([Mistake(("task",), rule)]) from None
+
+
+@contextmanager
+def _told(document: Document) -> Iterator[None]:
+    """What a task says of its options and data, with the line of the file that led there."""
+    try:
+        yield
     except OptionError as error:
         rule = f"got {show(error.value)}"
         raise document.error([Mistake(("task", error.option), rule, one_line(error.allowed))]) from None
     except DataError as error:
         raise document.error([Mistake(("task", error.option), f"{error.problem}; {error.remedy}")]) from None
-    except Exception as error:  # whatever a user's constructor does
-        rule = f"{study.task.name} refuses its options: {type(error).__name__}: {one_line(error)}"
-        raise document.error([Mistake(("task",), rule)]) from None
+    except MistakesError:
+        raise
+    except InputError as error:
+        raise document.error([Mistake(("task",), one_line(error))]) from None
 
 
 def _hints(task: type[Task]) -> dict[str, Any]:
@@ -116,7 +135,7 @@ def _with_section_keys(mistake: Mistake) -> Mistake:
     return Mistake(mistake.path, mistake.rule, ", ".join(known), nearest(mistake.path[-1], known))
 
 
-def _check_optimizer(study: Study, task: type[Task]) -> Iterator[Mistake]:
+def _check_optimizer(study: Study, task: Task) -> Iterator[Mistake]:
     base = study.optimizer.get("base", "sgd")
     for name, value in study.optimizer.items():
         if name in ("epochs", "batch_size"):
@@ -176,9 +195,9 @@ def _check_shards(path: KeyPath, arm: Arm, study: Study) -> Iterator[Mistake]:
         yield Mistake(at or ("optimizer", "num_shards"), rule, f"a whole number from 1 to {min(batches):g}")
 
 
-def _check_normalization(path: KeyPath, arm: Arm, study: Study, task: type[Task]) -> Iterator[Mistake]:
+def _check_normalization(path: KeyPath, arm: Arm, study: Study, task: Task) -> Iterator[Mistake]:
     if "normalization" in _values(arm, "perturb", study.optimizer.get("perturb", "all")):
-        model = task(**study.task.options).model()
+        model = task.model()
         try:
             normalization(model)
         except ValueError as error:
@@ -198,7 +217,7 @@ def _values(arm: Arm, name: str, default: object) -> tuple[object, ...]:
     return (*found, default) if parameter.when else tuple(found)
 
 
-def _check_objectives(study: Study, task: type[Task]) -> Iterator[Mistake]:
+def _check_objectives(study: Study, task: Task) -> Iterator[Mistake]:
     allowed = [*(f"val_{name}" for name in task.metrics), "train_loss", *COSTS]
     for name in study.objectives:
         if name.startswith("test_"):

@@ -34,6 +34,10 @@ class Kind(StrEnum):
     samplers = "samplers"
 
 
+class New(StrEnum):
+    task = "task"
+
+
 class Format(StrEnum):
     csv = "csv"
     parquet = "parquet"
@@ -261,6 +265,29 @@ def show(name: Annotated[str, typer.Argument(help="The name of a study, search s
     from hpsearch.catalogue import describe
 
     typer.echo(describe(name))
+
+
+@app.command()
+@told
+def new(
+    kind: Annotated[New, typer.Argument(help="What to write.")],
+    path: Annotated[Path, typer.Argument(metavar="PATH", help="The Python file to write, e.g. my_task.py.")],
+    function: Annotated[
+        bool, typer.Option("--function", help="A plain training function, instead of a class.")
+    ] = False,
+) -> None:
+    """Write a task of your own, to start from, and a study of it; both run as they are.
+
+    The study stands beside PATH, with the ending .yaml. Nothing that is there is written over.
+    """
+    from hpsearch.tasks.template import write_template
+
+    written = write_template(path, function)
+    typer.echo(f"{kind.value}: {written.task}")
+    typer.echo(f"study: {written.study}")
+    typer.echo("next:")
+    for command in written.commands:
+        typer.echo(f"  {command}")
 
 
 @app.command()

@@ -17,7 +17,8 @@ Value = float | int | bool | str
 Kind = Literal["number", "whole", "switch", "choice"]
 
 BASES = ("sgd", "adam", "adamw")
-SCHEDULES = ("cosine", "constant", "step")
+SCHEDULES = ("cosine", "linear", "constant", "step")
+PRECISIONS = ("fp32", "bf16")
 PERTURB = ("all", "normalization")
 COMBINE = ("perturbed", "gsam")
 
@@ -79,8 +80,10 @@ HYPERPARAMETERS: Mapping[str, Hyperparameter] = {
     "beta2": Hyperparameter("number", 0.999, low=0, below=1, bases=("adam", "adamw")),
     "weight_decay": Hyperparameter("number", 0.0, low=0),
     "schedule": Hyperparameter("choice", "cosine", choices=SCHEDULES),
+    "warmup": Hyperparameter("number", 0.0, low=0, below=1),  # share of the steps
     "epochs": Hyperparameter("whole", 40, low=1),
     "batch_size": Hyperparameter("whole", 128, low=1),
+    "precision": Hyperparameter("choice", "fp32", choices=PRECISIONS),  # bf16: autocast
     # The sharpness-aware part; rho = 0 is the base optimizer alone.
     "rho": Hyperparameter("number", 0.0, low=0),
     "num_shards": Hyperparameter("whole", 1, low=1),
@@ -119,8 +122,10 @@ class Settings:
     beta2: float
     weight_decay: float
     schedule: str
+    warmup: float
     epochs: int
     batch_size: int
+    precision: str
     rho: float
     num_shards: int
     ema_decay: float

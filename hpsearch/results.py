@@ -45,6 +45,7 @@ class Result:
     host: str | None = None
     device: str | None = None
     threads: int | None = None
+    engine: Mapping[str, bool] = field(default_factory=dict)  # channels_last, tf32, compile
     concurrent: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     started: str | None = None
@@ -140,6 +141,17 @@ class RunFolder:
                 self._file.flush()
 
 
+def checkpoint_of(path: Path, trial_id: str) -> Path:
+    """The file in the run folder that a trial in training is kept in, where it takes long enough."""
+    return path / "checkpoints" / f"{trial_id}.pt"
+
+
+def remove_checkpoints(path: Path, ended: Iterable[Result]) -> None:
+    """Of trials whose results are on disk. A failed one starts anew: what made it fail may be in there."""
+    for result in ended:
+        checkpoint_of(path, result.trial_id).unlink(missing_ok=True)
+
+
 def is_running(path: Path) -> bool:
     """Whether a driver holds the run folder now."""
     lock = path / "lock"
@@ -204,9 +216,9 @@ def load(path: str | Path, all: bool = False) -> pandas.DataFrame:
     """The table of a run folder: one row a trial, the last result of each.
 
     Columns: trial_id, configuration_id, arm, seed, status, epochs, epochs_planned, error, attempt, host, device,
-    threads, concurrent, started, seconds_waiting, sampling.*, params.*, fixed.*, metrics.*, cost.*, versions.*, and
-    curve.*: lists with one value per recorded epoch (curve.epoch says which), None where a trial has none.
-    all: also the rows that the folder's study.yaml no longer contains. Raises InputError where there is no run.
+    threads, concurrent, started, seconds_waiting, sampling.*, params.*, fixed.*, metrics.*, cost.*, versions.*,
+    engine.*, and curve.*: lists with one value per recorded epoch (curve.epoch says which), None where a trial has
+    none. all: also the rows that the folder's study.yaml no longer contains. Raises InputError where there is no run.
     """
     folder = Path(path)
     study = read_run(folder)
@@ -232,7 +244,7 @@ def to_table(results: Iterable[Result]) -> pandas.DataFrame:
     """Results as a table; every column of the contract is there, also when no row has a value."""
     import pandas
 
-    nested = ("sampling", "params", "fixed", "metrics", "cost", "versions", "curve")
+    nested = ("sampling", "params", "fixed", "metrics", "cost", "versions", "engine", "curve")
     plain = [known.name for known in fields(Result) if known.name not in nested]
     rows = []
     for result in results:

@@ -48,6 +48,24 @@ class GlobalGenerators:
             self._states = _get_states()
             _set_states(outside)
 
+    def state(self, inside: bool = False) -> dict[str, Any]:
+        """As tensors and plain values, for a checkpoint. inside: called within `swapped()`."""
+        python, numbers, cpu, cuda = _get_states() if inside or self._states is None else self._states
+        return {
+            "python": list(python[1]),
+            "gauss": python[2],
+            "numpy": [torch.from_numpy(numbers[1].astype("int64")), *numbers[2:]],
+            "cpu": cpu,
+            "cuda": cuda,
+        }
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """What `state` gave, here or in another process: `swapped()` goes on from there."""
+        keys, *rest = state["numpy"]
+        numbers = ("MT19937", keys.cpu().numpy().astype("uint32"), *rest)
+        cuda = None if state["cuda"] is None else [part.cpu() for part in state["cuda"]]
+        self._states = ((3, tuple(state["python"]), state["gauss"]), numbers, state["cpu"].cpu(), cuda)
+
 
 def _get_states() -> tuple[Any, ...]:
     cuda = torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None  # type: ignore[no-untyped-call]
@@ -59,5 +77,5 @@ def _set_states(states: tuple[Any, ...]) -> None:
     random.setstate(python)
     numpy.random.set_state(numbers)
     torch.random.set_rng_state(cpu)
-    if cuda is not None:
+    if cuda is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(cuda)

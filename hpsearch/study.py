@@ -111,11 +111,17 @@ class Confirm(Model):
 
 
 class Resources(Model):
-    """What one pack gets: CPUs (and torch threads), GPUs or a share of one, and how many packs run at once."""
+    """What one pack gets: CPUs (and torch threads), GPUs or a share of one, and how many packs run at once.
+
+    channels_last, tf32, compile: how a device computes (hpsearch.training.engine); no part of a trial's id.
+    """
 
     cpus: Whole = 1
     gpus: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
     concurrent: Literal["auto"] | Whole = "auto"
+    channels_last: Literal["auto"] | bool = "auto"
+    tf32: Literal["auto"] | bool = "auto"
+    compile: bool = False
 
     @model_validator(mode="before")
     @classmethod
@@ -127,6 +133,10 @@ class Resources(Model):
             number = isinstance(value, (int, kind)) and not isinstance(value, bool)
             if value != "auto" and not (number and low <= value <= 1_000_000):
                 raise rule(f"got {show(value)}", f"auto, or a {noun} >= {low}", key, near=nearest(value, ["auto"]))
+        for key in ("channels_last", "tf32"):
+            value = data.get(key, "auto") if isinstance(data, dict) else "auto"
+            if value != "auto" and not isinstance(value, bool):
+                raise rule(f"got {show(value)}", "auto, true or false", key, near=nearest(value, ["auto"]))
         return data
 
 

@@ -243,7 +243,7 @@ TYPES = [
     fixed("switch-one", "adaptive: 1", "arms.sam.fixed.adaptive: got 1;", "true or false"),
     fixed("switch-text", "adaptive: 'true'", "arms.sam.fixed.adaptive: got 'true'", "true or false"),
     fixed("number-true", "weight_decay: true", "fixed.weight_decay: got true", "a finite number >= 0"),
-    fixed("schedule", "schedule: cosin", "fixed.schedule: got 'cosin'", "cosine, constant, step", "'cosine'?"),
+    fixed("schedule", "schedule: cosin", "fixed.schedule: got 'cosin'", "cosine, linear, constant, step", "'cosine'?"),
     parameter("parameter-number", "rho: 0.5", "parameters.rho: got 0.5", "low and high, or with choices", "`fixed`"),
     parameter("parameter-list", "rho: [0.1, 0.5]", "parameters.rho: got [0.1, 0.5]", "low and high, or with choices"),
     parameter("parameter-null", "rho: ", "arms.sam.parameters.rho: got null", "low and high, or with choices"),

@@ -23,7 +23,7 @@ from hpsearch.errors import HpsearchError, InputError
 from hpsearch.execution.progress import Progress, make_progress
 from hpsearch.execution.session import ray_session
 from hpsearch.planning import Planner
-from hpsearch.results import DONE, Result, RunFolder, belonging, read_results
+from hpsearch.results import DONE, Result, RunFolder, belonging, read_results, remove_checkpoints
 from hpsearch.status import failures
 from hpsearch.study import Recorded, Study, build_study, load_study, read_study
 from hpsearch.tasks.registry import source_hash
@@ -92,12 +92,14 @@ def run_checked(
         run_folder.write_study(checked.study.model_copy(update={"recorded": recorded}))
         for warning in warnings if not quiet else ():
             print(f"hpsearch: {warning}", file=sys.stderr)
+        remove_checkpoints(folder, known)  # a driver may have died between a result and this
         planner = Planner(checked, known)
         progress = make_progress(checked.study, planner, known, quiet)
         written: list[Result] = []
 
         def record(new: list[Result]) -> None:
             run_folder.append(new)
+            remove_checkpoints(folder, new)
             written.extend(new)
             progress.add(new)
 

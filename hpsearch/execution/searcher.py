@@ -16,7 +16,8 @@ from hpsearch import __version__
 from hpsearch.check import COSTS, Checked
 from hpsearch.execution.session import Capacity
 from hpsearch.planning import Pack, Planner
-from hpsearch.results import Result
+from hpsearch.results import Result, checkpoint_of
+from hpsearch.training.engine import SWITCHES
 from hpsearch.training.pack import PackOrder
 
 LOST_RETRIES = 2  # of a pack whose worker died
@@ -35,7 +36,8 @@ class Running:
 class PackSearcher(Searcher):
     """A Searcher over the planner's ask and tell. Results are on disk when record() returns, then the planner is told.
 
-    deadline: time.monotonic() after which no more packs are given.
+    folder: where the user's task is found. out: the run folder. deadline: time.monotonic() after which no more packs
+    are given.
     """
 
     def __init__(
@@ -44,12 +46,13 @@ class PackSearcher(Searcher):
         planner: Planner,
         capacity: Capacity,
         folder: Path,
+        out: Path,
         record: Callable[[list[Result]], None],
         deadline: float | None,
     ) -> None:
         super().__init__(metric="pack", mode="max")
         self._checked, self._planner, self._capacity = checked, planner, capacity
-        self._folder, self._record, self._deadline = folder, record, deadline
+        self._folder, self._out, self._record, self._deadline = folder, out.resolve(), record, deadline
         self._running: dict[str, Running] = {}
         self._again: list[Running] = []
         self.failure: BaseException | None = None  # of record(): ends the run
@@ -144,6 +147,8 @@ class PackSearcher(Searcher):
             objectives=tuple(study.objectives),
             threads=self._capacity.cpus,
             device="cuda" if self._capacity.gpus else "cpu",
+            engine={name: getattr(study.resources, name) for name in SWITCHES},
+            checkpoints={str(seed): str(checkpoint_of(self._out, trial)) for seed, trial in pack.seeds.items()},
         )
 
     def _result(self, running: Running, report: dict[str, Any]) -> Result:
@@ -160,6 +165,7 @@ class PackSearcher(Searcher):
             host=report["host"],
             device=report["device"],
             threads=report["threads"],
+            engine=report["engine"],
             versions={"hpsearch": __version__, "torch": report["torch"]},
             started=report["started"],
             seconds_waiting=max(0.0, round(waited, 3)),

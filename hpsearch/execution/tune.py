@@ -29,7 +29,7 @@ def fit(
     deadline: float | None,
 ) -> None:
     """Runs packs until the planner has finished or the deadline has passed. Raises what record() raised."""
-    searcher = PackSearcher(checked, planner, capacity, Path.cwd(), record, deadline)
+    searcher = PackSearcher(checked, planner, capacity, Path.cwd(), folder, record, deadline)
     resources = {"cpu": capacity.cpus, **({"gpu": capacity.gpus} if capacity.gpus else {})}
     tuner = tune.Tuner(
         tune.with_resources(PackWorker, resources),

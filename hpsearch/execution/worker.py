@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import time
 from typing import Any
 
@@ -35,3 +36,5 @@ class PackWorker(tune.Trainable):
         order = json.loads(config["order"])
         self._order = PackOrder(**{**order, "seeds": tuple(order["seeds"]), "objectives": tuple(order["objectives"])})
         self._left = list(self._order.seeds)
+        if os.path.isdir(self._order.folder):
+            os.chdir(self._order.folder)  # a task's relative paths are the driver's

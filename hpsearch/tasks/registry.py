@@ -11,11 +11,19 @@ from pathlib import Path
 from typing import Any
 
 from hpsearch.errors import InputError, nearest
+from hpsearch.tasks.interface import class_problem
 from hpsearch.tasks.protocol import Task
 
 SHIPPED: Mapping[str, str] = {
     "digits": "hpsearch.tasks.digits:Digits",
     "breast_cancer": "hpsearch.tasks.breast_cancer:BreastCancer",
+    "pydoc_lm": "hpsearch.tasks.pydoc_lm:PydocLM",
+    "cifar10": "hpsearch.tasks.images:Cifar10",
+    "cifar100": "hpsearch.tasks.images:Cifar100",
+    "fashion_mnist": "hpsearch.tasks.images:FashionMnist",
+    "images": "hpsearch.tasks.images:Images",
+    "glue": "hpsearch.tasks.glue:Glue",
+    "tabular": "hpsearch.tasks.tabular:Tabular",
 }
 
 TrainFunction = Callable[[dict[str, Any], int, Callable[..., None]], object]  # train(params, seed, report)
@@ -86,15 +94,9 @@ def _import(module_name: str, name: str, folder: Path | None) -> Any:
 
 def _check(name: str, found: object) -> None:
     if isinstance(found, type):
-        lacks = [
-            key for key in ("semantics", "metrics", "data", "model", "measure", "chance") if not hasattr(found, key)
-        ]
-        lacks += sorted(getattr(found, "__abstractmethods__", ()))
-        if lacks:
-            raise InputError(
-                f"task {name!r}: the class lacks {', '.join(lacks)}; derive it from hpsearch.tasks.Classification, "
-                "or give all of hpsearch.tasks.Task"
-            )
+        problem = class_problem(found)
+        if problem:
+            raise InputError(f"task {name!r}: {problem}")
         return
     if not callable(found):
         raise InputError(

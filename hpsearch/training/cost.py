@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from hpsearch.streams import GlobalGenerators
@@ -18,14 +21,20 @@ _FLOPS: dict[tuple[int, tuple[torch.Size, ...]], tuple[Task, float]] = {}
 class CostMeter:
     """Counts one trial. Seconds run only between resume() and pause(), so trials may take turns."""
 
-    def __init__(self, flops_per_sample: float, device: torch.device) -> None:
+    def __init__(self, task: Task, device: torch.device) -> None:
         self.backward_samples = 0
+        self.flops = 0.0
         self.seconds = 0.0
-        self._flops_per_sample = flops_per_sample
+        self._task = task
         self._device = device
         self._since = 0.0
         self._peak: int | None = None
         self._was_reset = False
+
+    def count(self, batch: Batch) -> None:
+        """A forward and a backward pass over the batch."""
+        self.backward_samples += len(batch[0])
+        self.flops += flops_per_sample(self._task, batch) * len(batch[0])
 
     def resume(self) -> None:
         self._was_reset = reset_peak_memory(self._device)
@@ -40,23 +49,41 @@ class CostMeter:
             self._peak = max(self._peak or 0, peak)
 
     def read(self) -> Cost:
-        flops = self._flops_per_sample * self.backward_samples
-        return Cost(self.backward_samples, flops, self.seconds, self._peak)
+        return Cost(self.backward_samples, self.flops, self.seconds, self._peak)
+
+    def state(self) -> dict[str, float | int | None]:
+        names = ("backward_samples", "flops", "seconds")
+        return {**{name: getattr(self, name) for name in names}, "peak": self._peak}
+
+    def restore(self, state: Mapping[str, Any]) -> None:
+        self.backward_samples, self.flops = int(state["backward_samples"]), float(state["flops"])
+        self.seconds, self._peak = float(state["seconds"]), state["peak"]
 
 
 def flops_per_sample(task: Task, batch: Batch) -> float:
-    """FLOPs of one sample's forward and backward pass, counted by torch on the task's model, once per batch shape.
+    """FLOPs of one sample's forward and backward pass, counted by torch on the task's model, once per sample shape.
 
     Only matrix products, convolutions and attention count (torch.utils.flop_counter); all are linear in the batch.
+    Counted on shapes alone where the model allows it.
     """
-    key = (id(task), tuple(tensor.shape for tensor in batch))  # by identity: a task need not be hashable
+    key = (id(task), tuple(tensor.shape[1:] for tensor in batch))  # by identity: a task need not be hashable
     if key not in _FLOPS:
+        two = tuple(tensor[:2] for tensor in batch)
         with GlobalGenerators(0).swapped():  # on a network of its own: the trial's bits do not depend on the count
-            model = task.model().to(batch[0].device)
-            with FlopCounterMode(display=False) as counter:
-                task.measure(model, *batch)["loss"].backward()  # type: ignore[no-untyped-call]
-        _FLOPS[key] = (task, counter.get_total_flops() / len(batch[0]))  # the task is kept, and with it its identity
+            try:
+                flops = _count(task, tuple(tensor.to("meta") for tensor in two), "meta")
+            except Exception:  # what looks at values, or draws on a device of its own
+                flops = _count(task, two, batch[0].device)
+        _FLOPS[key] = (task, flops / len(two[0]))  # the task is kept, and with it its identity
     return _FLOPS[key][1]
+
+
+def _count(task: Task, batch: Batch, device: torch.device | str) -> float:
+    model = task.model().to(device)
+    # The fused attention kernels of a CPU count as nothing; written out, attention counts the same everywhere.
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        task.measure(model, *batch)["loss"].backward()  # type: ignore[no-untyped-call]
+    return float(counter.get_total_flops())
 
 
 def reset_peak_memory(device: torch.device) -> bool:

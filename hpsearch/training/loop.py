@@ -3,26 +3,42 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from hpsearch.hyperparameters import Settings
 from hpsearch.streams import GlobalGenerators, generator, stream_seed
-from hpsearch.tasks.protocol import Batch, Task
-from hpsearch.training.cost import CostMeter, flops_per_sample
+from hpsearch.tasks.protocol import Task
+from hpsearch.training.batches import Batches, split_lengths
+from hpsearch.training.checkpoint import Checkpoint
+from hpsearch.training.cost import CostMeter
+from hpsearch.training.engine import Engine
+from hpsearch.training.evaluation import evaluate
 from hpsearch.training.optimizer import build_optimizer
 from hpsearch.training.outcome import COLLAPSED_FACTOR, DIVERGED_FACTOR, Outcome, finite_or_none
 from hpsearch.training.schedule import factor
 
-EVALUATION_BATCH = 4096
-CHUNK_BYTES = 2**28  # of training samples that are shuffled and augmented at once
+CHECK_STEPS = 1000  # a loss is read: waiting for each would stall a GPU, and an epoch may take an hour
 
 
-def train(task: Task, settings: Settings, seed: int, device: str = "cpu") -> Outcome:
-    """Trains to the end, or to the epoch in which it diverges. The result's bits depend on the arguments alone."""
-    trial = TrialRun(task, settings, seed, device)
+def train(
+    task: Task,
+    settings: Settings,
+    seed: int,
+    device: str = "cpu",
+    engine: Engine | None = None,
+    checkpoint: Path | None = None,
+) -> Outcome:
+    """Trains to the end, or to the epoch in which it diverges. The result's bits depend on the arguments alone.
+
+    engine: how the device computes, default for the device. checkpoint: a file that a long trial is kept in and goes on
+    from; the caller removes it when the outcome is kept.
+    """
+    keep = None if checkpoint is None else Checkpoint(checkpoint, {"settings": vars(settings), "seed": seed})
+    trial = TrialRun(task, settings, seed, device, engine, keep)
     while not trial.done:
         trial.run_epoch()
     return trial.outcome()
@@ -31,47 +47,58 @@ def train(task: Task, settings: Settings, seed: int, device: str = "cpu") -> Out
 class TrialRun:
     """A trial that is trained one epoch at a time; between epochs other trials may run in the same process."""
 
-    def __init__(self, task: Task, settings: Settings, seed: int, device: str = "cpu") -> None:
-        self.task, self.settings, self.device = task, settings, torch.device(device)
+    def __init__(
+        self,
+        task: Task,
+        settings: Settings,
+        seed: int,
+        device: str = "cpu",
+        engine: Engine | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        self.task, self.settings = task, settings
+        self.engine = engine or Engine.choose(device, settings.precision)
+        self.engine.prepare()
+        self.device = self.engine.device
         # Not the model's generators: if data() draws on its first call only, the model must not notice.
         with GlobalGenerators(stream_seed(seed, "data")).swapped():
             data = task.data(seed)
         self.chance = {name: float(value) for name, value in task.chance(data).items()}
-        self.train_split, self.val_split, self.test_split = (
+        train_split, self.val_split, self.test_split = (
             tuple(tensor.to(self.device) for tensor in split) for split in (data.train, data.val, data.test)
         )
-        self.lengths, self.seed = data.lengths, seed
-        self.sample_bytes = sum(tensor[0].nbytes for tensor in self.train_split)
-        self.augment: Callable[[Batch, torch.Generator], Batch] | None = getattr(task, "augment", None)
-        self.summarize: Callable[[dict[str, float]], dict[str, float]] = getattr(task, "summarize", dict)
+        self.lengths = {name: split_lengths(data.lengths, name) for name in ("train", "val", "test")}
         self.globals = GlobalGenerators(seed)
         with self.globals.swapped():
-            self.model: nn.Module = task.model().to(self.device)
+            self.model: nn.Module = self.engine.place(task.model())
+        self.called = self.engine.callable(self.model)
         self.optimizer = build_optimizer(settings, self.model)
         self.order = generator(seed, "batch order")
-        samples = len(self.train_split[0])
-        self.batch_size = min(settings.batch_size, samples)
-        self.batches = samples // self.batch_size  # the last, smaller batch is dropped: every batch has one shape
-        self.meter = CostMeter(
-            flops_per_sample(task, tuple(tensor[: self.batch_size] for tensor in self.train_split)), self.device
-        )
-        self.epoch = 0
+        batch_size = min(settings.batch_size, len(train_split[0]))
+        self.batches = Batches(task, train_split, self.lengths["train"], batch_size, seed)
+        self.meter = CostMeter(task, self.device)
+        self.epoch = self.index = 0  # index: batches of this epoch that are done
+        self.losses: list[Tensor] = []  # of this epoch
         self.diverged = False
         self.initial_loss = math.nan
         self.curve: dict[str, list[float | None]] = {"epoch": []}
+        self.checkpoint = checkpoint
+        state = None if checkpoint is None else checkpoint.load(self.device)
+        if state is not None:
+            self._restore(state)
 
     @property
     def done(self) -> bool:
         return self.diverged or self.epoch == self.settings.epochs
 
     def run_epoch(self) -> None:
-        """One pass over the training set and one evaluation."""
+        """One pass over the training set, or what is left of it, and one evaluation."""
         self.meter.resume()
         with self.globals.swapped():
             train_loss = self._train_epoch()
         self.epoch += 1
         if not self.diverged:
-            self._note({"train_loss": train_loss, **self._evaluate("val", self.val_split)})
+            self._note({"train_loss": train_loss, **self._evaluate("val")})
         else:
             self._note({"train_loss": train_loss, **{f"val_{name}": math.nan for name in self.task.metrics}})
         self.meter.pause()
@@ -79,7 +106,8 @@ class TrialRun:
     def probe(self) -> None:
         """One step on the first batch, for timing; not part of a trial."""
         self.model.train()
-        self.optimizer.step(self._closure, *(tensor[: self.batch_size] for tensor in self.train_split))
+        batch = next(self.batches.of(0, torch.arange(len(self.batches.split[0]))))
+        self.optimizer.step(self._closure, *batch)
 
     def outcome(self) -> Outcome:
         """Metrics of a diverged trial are the constant predictor's: that is what its user is left with."""
@@ -88,7 +116,7 @@ class TrialRun:
         else:
             self.meter.resume()
             last = {name: values[-1] for name, values in self.curve.items() if name.startswith(("val_", "train_"))}
-            metrics = {**last, **self._evaluate("test", self.test_split)}  # type: ignore[dict-item]
+            metrics = {**last, **self._evaluate("test")}  # type: ignore[dict-item]
             self.meter.pause()
             train_loss = metrics["train_loss"]
             stuck = train_loss is None or train_loss >= COLLAPSED_FACTOR * self.chance["train_loss"]
@@ -105,11 +133,18 @@ class TrialRun:
     def _train_epoch(self) -> float:
         """The mean clean loss over the epoch's batches; sets `diverged`."""
         self.model.train()
-        losses: list[Tensor] = []
-        for index, batch in enumerate(self._batches()):
-            self._set_lr(self.epoch * self.batches + index)
-            losses.append(self.optimizer.step(self._closure, *batch))
-        stacked = torch.stack(losses)  # read once an epoch: reading each loss would stall a GPU
+        before = self.order.get_state()
+        order = torch.randperm(len(self.batches.split[0]), generator=self.order)
+        for batch in self.batches.of(self.epoch, order, self.index):
+            self._set_lr(self.epoch * self.batches.count + self.index)
+            self.losses.append(self.optimizer.step(self._closure, *batch))
+            self.index += 1
+            if self.index % CHECK_STEPS == 0 and not math.isfinite(float(self.losses[-1])):
+                break
+            if self.checkpoint is not None and self.checkpoint.due():
+                self._save(self.checkpoint, before)
+        stacked = torch.stack(self.losses)  # read once an epoch
+        self.index, self.losses = 0, []
         if self.epoch == 0:
             self.initial_loss = float(stacked[0])
         mean = float(stacked.mean())
@@ -120,53 +155,54 @@ class TrialRun:
         self.diverged = not finite or blown_up
         return mean
 
-    def _batches(self) -> Iterator[Batch]:
-        """An epoch's batches. Many are shuffled and augmented at once: small operations would starve a GPU."""
-        order = torch.randperm(len(self.train_split[0]), generator=self.order)
-        lengths = self.lengths.get("train")
-        per_chunk = max(1, CHUNK_BYTES // max(1, self.batch_size * self.sample_bytes))
-        for first in range(0, self.batches, per_chunk):
-            last = min(first + per_chunk, self.batches)
-            rows = order[first * self.batch_size : last * self.batch_size]
-            on_device = rows.to(self.device, non_blocking=True)
-            chunk = tuple(tensor[on_device] for tensor in self.train_split)
-            if self.augment is not None:
-                chunk = self.augment(chunk, generator(self.seed, "augmentation", self.epoch, first))
-            for at in range(0, len(rows), self.batch_size):
-                batch = tuple(tensor[at : at + self.batch_size] for tensor in chunk)
-                if lengths is not None:
-                    batch = self._crop(batch, lengths[rows[at : at + self.batch_size]])
-                yield batch
-
-    def _crop(self, batch: Batch, lengths: Tensor) -> Batch:
-        return self.task.crop(batch, int(lengths.max()))  # type: ignore[attr-defined,no-any-return]
-
     def _closure(self, *batch: Tensor) -> Tensor:
-        loss = self.task.measure(self.model, *batch)["loss"]
+        with self.engine.autocast():
+            loss = self.task.measure(self.called, *batch)["loss"]
         loss.backward()  # type: ignore[no-untyped-call]
-        self.meter.backward_samples += len(batch[0])
+        self.meter.count(batch)
         return loss
 
     def _set_lr(self, step: int) -> None:
-        lr = self.settings.lr * factor(self.settings.schedule, step, self.settings.epochs * self.batches)
+        total = self.settings.epochs * self.batches.count
+        lr = self.settings.lr * factor(self.settings.schedule, step, total, self.settings.warmup)
         for group in self.optimizer.param_groups:
             group["lr"] = lr
 
-    def _evaluate(self, name: str, split: Batch) -> dict[str, float]:
-        """Each metric's mean over a split, in evaluation mode."""
-        self.model.eval()
-        totals: dict[str, float] = {}
-        samples, lengths = len(split[0]), self.lengths.get(name)
-        with self.globals.swapped(), torch.inference_mode():
-            for start in range(0, samples, EVALUATION_BATCH):
-                part = tuple(tensor[start : start + EVALUATION_BATCH] for tensor in split)
-                if lengths is not None:
-                    part = self._crop(part, lengths[start : start + EVALUATION_BATCH])
-                for metric, value in self.task.measure(self.model, *part).items():
-                    totals[metric] = totals.get(metric, 0.0) + float(value) * len(part[0]) / samples
-        return {f"{name}_{metric}": value for metric, value in self.summarize(totals).items()}
+    def _evaluate(self, name: str) -> dict[str, float]:
+        split = self.val_split if name == "val" else self.test_split
+        with self.globals.swapped():
+            found = evaluate(self.task, self.called, split, self.lengths[name], self.engine)
+        return {f"{name}_{metric}": value for metric, value in found.items()}
 
     def _note(self, values: dict[str, float]) -> None:
         self.curve["epoch"].append(self.epoch)
         for name, value in {**values, "backward_samples": self.meter.backward_samples}.items():
             self.curve.setdefault(name, []).append(finite_or_none(value))
+
+    def _save(self, checkpoint: Checkpoint, order: Tensor) -> None:
+        """order: the state of the batch order's generator at the epoch's start. A disk that refuses stops nothing."""
+        self.meter.pause()
+        state: dict[str, Any] = {
+            "model": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "globals": self.globals.state(inside=True),
+            "order": order,
+            "meter": self.meter.state(),
+            "losses": torch.stack(self.losses),
+            **{name: getattr(self, name) for name in ("epoch", "index", "initial_loss", "curve")},
+        }
+        try:
+            checkpoint.save(state)
+        except OSError:
+            pass  # the old one is kept, and without any the trial would start anew
+        self.meter.resume()
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        self.model.load_state_dict(state["model"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.globals.restore(state["globals"])
+        self.order.set_state(state["order"].cpu())
+        self.meter.restore(state["meter"])
+        self.losses = list(state["losses"])
+        self.epoch, self.index = state["epoch"], state["index"]
+        self.initial_loss, self.curve = state["initial_loss"], state["curve"]

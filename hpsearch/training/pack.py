@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +18,7 @@ import torch
 from hpsearch.hyperparameters import Settings
 from hpsearch.streams import GlobalGenerators
 from hpsearch.tasks import Task, TrainFunction, is_task_class, resolve
+from hpsearch.training.engine import Engine
 from hpsearch.training.function import run_function
 from hpsearch.training.loop import train
 from hpsearch.training.outcome import Cost, Outcome
@@ -30,7 +31,8 @@ class PackOrder:
     """What a worker needs to train a pack; plain values, so that it travels as JSON.
 
     params: all settings of a Task's trial (hpsearch.hyperparameters.Settings), or what a training function is given.
-    folder: where the user's own task is found. objectives: what a training function must report.
+    folder: where the user's own task is found. objectives: what a training function must report. engine: of
+    hpsearch.training.engine.SWITCHES. checkpoints: by seed, the file that a long trial is kept in.
     """
 
     task: str
@@ -41,6 +43,8 @@ class PackOrder:
     objectives: tuple[str, ...]
     threads: int
     device: str
+    engine: Mapping[str, Any] = field(default_factory=dict)
+    checkpoints: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,7 @@ class TrialReport:
     threads: int
     started: str  # ISO 8601, UTC
     torch: str
+    engine: Mapping[str, bool] = field(default_factory=dict)  # the switches that were on or off
 
 
 def run_trial(order: PackOrder, seed: int) -> TrialReport:
@@ -67,7 +72,9 @@ def run_trial(order: PackOrder, seed: int) -> TrialReport:
         planned = planned if isinstance(planned, int) else 0
         outcome = Outcome("failed", 0, planned, {}, Cost(), error=_last_lines(error))
     device = torch.cuda.get_device_name() if order.device == "cuda" and torch.cuda.is_available() else order.device
-    return TrialReport(seed, outcome, os.uname().nodename, device, order.threads, started, str(torch.__version__))
+    engine = Engine.choose(order.device, switches=order.engine).recorded()
+    host, version = os.uname().nodename, str(torch.__version__)
+    return TrialReport(seed, outcome, host, device, order.threads, started, version, engine)
 
 
 def as_dict(report: TrialReport) -> dict[str, Any]:
@@ -79,7 +86,10 @@ def _run(order: PackOrder, seed: int) -> Outcome:
     if not is_task_class(found):
         return run_function(found, order.params, seed, order.objectives, order.device)
     task = _task(order.task, order.folder, json.dumps(dict(order.options), sort_keys=True))
-    return train(task, Settings.merge(order.params), seed, order.device)
+    settings = Settings.merge(order.params)
+    engine = Engine.choose(order.device, settings.precision, order.engine)
+    checkpoint = order.checkpoints.get(str(seed))
+    return train(task, settings, seed, order.device, engine, None if checkpoint is None else Path(checkpoint))
 
 
 @lru_cache(maxsize=8)

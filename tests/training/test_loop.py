@@ -138,7 +138,7 @@ def test_the_global_generators_are_as_before():
 def test_the_seed_draws_the_network_the_order_and_the_noise():
     first, second = TrialRun(DIGITS, settings(), 0), TrialRun(DIGITS, settings(), 1)
     assert not torch.equal(next(first.model.parameters()), next(second.model.parameters()))
-    assert not torch.equal(first.train_split[1], second.train_split[1])
+    assert not torch.equal(first.batches.split[1], second.batches.split[1])
     assert first.order.initial_seed() != second.order.initial_seed()
 
 
@@ -234,9 +234,9 @@ def test_the_curve_has_one_value_an_epoch(lr):
 def test_evaluation_is_of_the_whole_split_in_evaluation_mode(monkeypatch):
     trial = TrialRun(DIGITS, settings(), 0)
     trial.model.append(nn.Dropout(0.9))
-    whole = trial._evaluate("val", trial.val_split)
-    monkeypatch.setattr("hpsearch.training.loop.EVALUATION_BATCH", 33)
-    in_parts = trial._evaluate("val", trial.val_split)
+    whole = trial._evaluate("val")
+    monkeypatch.setattr("hpsearch.training.evaluation.EVALUATION_BATCH", 33)
+    in_parts = trial._evaluate("val")
     assert in_parts == pytest.approx(whole, rel=1e-5)
     logits = trial.model(trial.val_split[0])
     assert whole["val_accuracy"] == pytest.approx(float((logits.argmax(1) == trial.val_split[1]).double().mean()))

@@ -24,7 +24,18 @@ def test_step_falls_at_half_and_at_three_quarters(total):
     assert values == pytest.approx(expected)
 
 
+def test_linear_falls_to_nearly_zero_in_equal_steps():
+    assert [factor("linear", step, 4) for step in range(4)] == [1.0, 0.75, 0.5, 0.25]
+
+
+@pytest.mark.parametrize("schedule", SCHEDULES)
+def test_a_warmup_rises_in_equal_steps_and_the_schedule_runs_over_the_rest(schedule):
+    values = [factor(schedule, step, 20, warmup=0.2) for step in range(20)]
+    assert values[:4] == pytest.approx([0.2, 0.4, 0.6, 0.8])
+    assert values[4:] == [factor(schedule, step, 16) for step in range(16)]
+
+
 def test_every_schedule_of_the_table_is_known_and_others_are_refused():
     assert all(factor(name, 0, 10) == 1.0 for name in SCHEDULES)
-    with pytest.raises(ValueError, match="linear"):
-        factor("linear", 0, 10)
+    with pytest.raises(ValueError, match="linaer"):
+        factor("linaer", 0, 10)

@@ -1,0 +1,42 @@
+"""A small GPT over bytes: pre-norm, learned positions, the head tied to the embedding (Radford et al. 2019)."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor, nn
+
+from hpsearch.tasks.networks.attention import TransformerBlock
+
+BYTES = 256
+
+
+class GPT(nn.Module):
+    """Bytes (N, T) of any integer type, T <= context -> logits of each place's next byte (N, T, 256).
+
+    Linear layers and norms have no biases. Weights are drawn as GPT-2's: standard deviation 0.02, and
+    0.02 / sqrt(2 layers) where a block adds to the residual stream.
+    """
+
+    def __init__(self, *, layers: int, heads: int, dim: int, context: int, dropout: float = 0.0) -> None:
+        super().__init__()
+        self.dropout = dropout
+        self.embedding = nn.Embedding(BYTES, dim)
+        self.positions = nn.Parameter(torch.empty(context, dim))
+        self.blocks = nn.Sequential(
+            *(TransformerBlock(dim, heads, causal=True, bias=False, dropout=dropout) for _ in range(layers))
+        )
+        self.norm = nn.LayerNorm(dim, bias=False)
+        self._initialize(layers)
+
+    def forward(self, text: Tensor) -> Tensor:
+        x = self.embedding(text.long()) + self.positions[: text.shape[1]]  # (N, T, dim)
+        x = self.blocks(nn.functional.dropout(x, self.dropout, self.training))
+        return nn.functional.linear(self.norm(x), self.embedding.weight)
+
+    def _initialize(self, layers: int) -> None:
+        for name, parameter in self.named_parameters():
+            if "norm" not in name:
+                adds = name.endswith(("from_heads.weight", "mlp_out.weight"))
+                nn.init.normal_(parameter, std=0.02 / math.sqrt(2 * layers) if adds else 0.02)

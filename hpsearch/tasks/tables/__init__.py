@@ -1,0 +1,1 @@
+"""Tables as tensors: files are read, rows split, columns encoded."""

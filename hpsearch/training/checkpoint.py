@@ -1,0 +1,60 @@
+"""Checkpoints of one trial in training, by time. The trial that goes on from one is the trial that never stopped."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+FIRST = 60.0  # seconds of training before the first checkpoint: shorter trials are trained again
+SHARE = 0.02  # of the trial's time that writing may take
+
+
+class Checkpoint:
+    """A file that holds the newest state. identity: what the state belongs to; another one's file is not read.
+
+    Nothing but tensors and plain values is written, and read with torch's restricted loader.
+    """
+
+    def __init__(self, path: Path, identity: Mapping[str, Any], first: float = FIRST) -> None:
+        self.path, self.identity, self.first = path, dict(identity), first
+        self._since = time.monotonic()
+        self._took = 0.0
+
+    def due(self) -> bool:
+        return time.monotonic() - self._since >= max(self.first, self._took / SHARE)
+
+    def save(self, state: Mapping[str, Any]) -> None:
+        """The file is the old one or the new one, whatever happens between. Raises OSError when the disk refuses."""
+        started = time.monotonic()
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+        try:
+            with beside.open("wb") as file:
+                torch.save({"identity": self.identity, "state": dict(state)}, file)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(self.path)
+        finally:
+            beside.unlink(missing_ok=True)
+            self._since = time.monotonic()
+            self._took = self._since - started
+
+    def load(self, device: torch.device) -> dict[str, Any] | None:
+        """The state, tensors on the CPU or the device; None where there is no file, or none that can be used."""
+        try:
+            found = torch.load(self.path, map_location=device, weights_only=True)
+        except FileNotFoundError:
+            return None
+        except Exception:  # torn, or not a checkpoint: torch raises many kinds
+            return None
+        if not isinstance(found, dict) or found.get("identity") != self.identity:
+            return None
+        return dict(found["state"])
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)

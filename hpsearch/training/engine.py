@@ -1,0 +1,64 @@
+"""How a device computes a trial: precision, memory format, TF32, compilation. All but precision is left out of ids."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import nn
+
+SWITCHES = ("channels_last", "tf32", "compile")
+
+
+@dataclass(frozen=True)
+class Engine:
+    """channels_last: for convolutions. tf32: fp32 products in TF32, on a GPU. compile: torch.compile, whose start pays
+    for long trials only. What is on is recorded with the result; the precision is a setting of the trial.
+    """
+
+    device: torch.device
+    precision: str = "fp32"
+    channels_last: bool = False
+    tf32: bool = False
+    compile: bool = False
+
+    @classmethod
+    def choose(cls, device: str, precision: str = "fp32", switches: Mapping[str, Any] | None = None) -> Engine:
+        """switches: of SWITCHES to true, false or "auto": on a GPU channels_last and TF32 are on; nothing on a CPU.
+
+        TF32 rounds the factors of products to 10 bits, less than batches' noise; false gives the CPU's arithmetic.
+        """
+        where = torch.device(device)
+        on_gpu = where.type == "cuda"
+        default = {"channels_last": on_gpu, "tf32": on_gpu, "compile": False}
+        given = {name: value for name, value in (switches or {}).items() if value != "auto"}
+        return cls(where, precision, **{**default, **given, "tf32": on_gpu and given.get("tf32", True)})
+
+    def prepare(self) -> None:
+        """Process-wide switches: set for every trial, as another one may have left them otherwise."""
+        if self.device.type == "cuda":
+            precision = "tf32" if self.tf32 else "ieee"
+            torch.backends.cuda.matmul.fp32_precision = precision
+            torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
+
+    def place(self, model: nn.Module) -> nn.Module:
+        """The model on the device, in the memory format that its convolutions run fastest in."""
+        model = model.to(self.device)
+        if self.channels_last and any(isinstance(module, nn.Conv2d) for module in model.modules()):
+            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        return model
+
+    def callable(self, model: nn.Module) -> nn.Module:
+        """What is called in the model's stead; its parameters are the model's own."""
+        return torch.compile(model) if self.compile else model  # type: ignore[return-value]
+
+    def autocast(self) -> AbstractContextManager[Any]:
+        if self.precision == "bf16":
+            return torch.autocast(self.device.type, torch.bfloat16)
+        return nullcontext()
+
+    def recorded(self) -> dict[str, bool]:
+        return {name: getattr(self, name) for name in SWITCHES}

@@ -1,0 +1,171 @@
+import subprocess
+import sys
+from dataclasses import asdict
+
+import pytest
+import torch
+from torch import nn
+
+from hpsearch.hyperparameters import Settings
+from hpsearch.tasks import Classification, Data
+from hpsearch.tasks.digits import Digits
+from hpsearch.training.checkpoint import Checkpoint
+from hpsearch.training.loop import TrialRun, train
+
+
+class Drawing(Classification):
+    """Draws from every generator that a trial has: dropout, augmentation, batch order; has running statistics."""
+
+    def data(self, seed):
+        found = Digits().data(seed)
+        return Data(tuple(tensor[:300] for tensor in found.train), found.val, found.test)
+
+    def model(self):
+        return nn.Sequential(nn.Linear(64, 32), nn.BatchNorm1d(32), nn.ReLU(), nn.Dropout(0.3), nn.Linear(32, 10))
+
+    def augment(self, batch, generator):
+        images, labels = batch
+        return images + 0.1 * torch.randn(images.shape, generator=generator), labels
+
+
+METHODS = {
+    "sgd": {"momentum": 0.9},
+    "adamw": {"base": "adamw", "lr": 0.01},
+    "fmsam": {"rho": 0.1, "sigma": 1.0, "num_shards": 4, "momentum": 0.9},
+    "interval": {"rho": 0.1, "interval": 3, "momentum": 0.9},
+    "gsam": {"rho": 0.1, "combine": "gsam"},
+}
+
+
+def settings(method):
+    return Settings.merge({"epochs": 3, "batch_size": 32, **METHODS[method]})
+
+
+class Stop(Exception):
+    pass
+
+
+class Counted(Checkpoint):
+    """Saves after so many batches, and is killed after another."""
+
+    def __init__(self, path, at):
+        super().__init__(path, {"who": "me"})
+        self.at, self.seen = at, 0
+
+    def due(self):
+        self.seen += 1
+        if self.seen == self.at + 1:
+            raise Stop
+        return self.seen == self.at
+
+
+def finish(trial):
+    while not trial.done:
+        trial.run_epoch()
+    return trial
+
+
+def same(one, two):
+    first, second = asdict(one.outcome()), asdict(two.outcome())
+    for outcome in (first, second):
+        outcome["cost"].pop("seconds")
+        outcome["cost"].pop("peak_memory_bytes")
+    assert first == second
+    for a, b in zip(one.model.state_dict().values(), two.model.state_dict().values(), strict=True):
+        assert torch.equal(a, b)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("at", [1, 7, 9, 13])  # 9 batches an epoch: its last one, and the middle of the second
+def test_a_trial_that_goes_on_is_the_trial_that_never_stopped(tmp_path, method, at):
+    whole = finish(TrialRun(Drawing(), settings(method), 5))
+    path = tmp_path / "deep" / "trial.pt"
+    with pytest.raises(Stop):
+        finish(TrialRun(Drawing(), settings(method), 5, checkpoint=Counted(path, at)))
+    torch.manual_seed(99)
+    torch.rand(3)  # the process that goes on has drawn something else
+    going_on = TrialRun(Drawing(), settings(method), 5, checkpoint=Checkpoint(path, {"who": "me"}))
+    assert going_on.epoch * 9 + going_on.index == at
+    same(whole, finish(going_on))
+
+
+def test_a_fresh_process_goes_on(tmp_path):
+    path = tmp_path / "trial.pt"
+    code = f"""
+from pathlib import Path
+import sys
+sys.path.insert(0, {str(__import__("pathlib").Path(__file__).parent)!r})
+from test_checkpoint import *
+try:
+    finish(TrialRun(Drawing(), settings("fmsam"), 5, checkpoint=Counted(Path({str(path)!r}), 13)))
+except Stop:
+    pass
+"""
+    subprocess.run([sys.executable, "-c", code], check=True)
+    going_on = TrialRun(Drawing(), settings("fmsam"), 5, checkpoint=Checkpoint(path, {"who": "me"}))
+    assert going_on.epoch == 1
+    same(finish(TrialRun(Drawing(), settings("fmsam"), 5)), finish(going_on))
+
+
+def test_what_is_not_this_trials_or_torn_is_not_read(tmp_path):
+    path = tmp_path / "trial.pt"
+    Checkpoint(path, {"who": "me"}).save({"weights": torch.ones(100)})
+    cpu = torch.device("cpu")
+    assert torch.equal(Checkpoint(path, {"who": "me"}).load(cpu)["weights"], torch.ones(100))
+    assert Checkpoint(path, {"who": "you"}).load(cpu) is None
+    assert Checkpoint(tmp_path / "none.pt", {}).load(cpu) is None
+    for cut in (0, 10, path.stat().st_size // 2):
+        torn = tmp_path / "torn.pt"
+        torn.write_bytes(path.read_bytes()[:cut])
+        assert Checkpoint(torn, {"who": "me"}).load(cpu) is None
+
+
+def test_code_in_a_file_is_not_run(tmp_path):
+    import pickle
+
+    class Evil:
+        def __reduce__(self):
+            return (open, (str(tmp_path / "made"), "w"))
+
+    path = tmp_path / "trial.pt"
+    torch.save({"identity": {}, "state": Evil()}, path, pickle_module=pickle)
+    assert Checkpoint(path, {}).load(torch.device("cpu")) is None
+    assert not (tmp_path / "made").exists()
+
+
+def test_writing_takes_two_percent_at_most(tmp_path, monkeypatch):
+    now = [0.0]
+    monkeypatch.setattr("hpsearch.training.checkpoint.time.monotonic", lambda: now[0])
+    keep = Checkpoint(tmp_path / "trial.pt", {}, first=60)
+    now[0] = 59.9
+    assert not keep.due()
+    now[0] = 60.0
+    assert keep.due()
+
+    def slow(state, file):
+        now[0] += 6.0
+
+    monkeypatch.setattr("hpsearch.training.checkpoint.torch.save", slow)
+    keep.save({})
+    now[0] = 66.0 + 299.9
+    assert not keep.due()
+    now[0] = 66.0 + 300.0  # 6 s are 2 % of that
+    assert keep.due()
+
+
+def test_a_disk_that_refuses_does_not_stop_training(tmp_path, monkeypatch):
+    def full(state, file):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("hpsearch.training.checkpoint.torch.save", full)
+    monkeypatch.setattr("hpsearch.training.checkpoint.FIRST", 0.0)
+    keep = Checkpoint(tmp_path / "trial.pt", {"who": "me"}, first=0.0)
+    trial = finish(TrialRun(Drawing(), settings("sgd"), 5, checkpoint=keep))
+    monkeypatch.undo()
+    same(finish(TrialRun(Drawing(), settings("sgd"), 5)), trial)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_short_trials_leave_no_file(tmp_path):
+    train(Drawing(), settings("sgd"), 5, checkpoint=tmp_path / "trial.pt")
+    assert list(tmp_path.iterdir()) == []
