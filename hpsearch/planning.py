@@ -45,13 +45,19 @@ class ArmCount:
 
 
 def phase_sizes(study: Study, arm: str) -> list[int]:
-    """Configurations in each phase of an arm, after the cut to study.configurations."""
+    """Configurations in each phase of an arm, after the cut to study.configurations.
+
+    An arm that searches nothing has one.
+    """
     left = study.configurations
+    searched, fixed = study.arms[arm].parameters, study.arms[arm].fixed
+    if not searched:
+        left = 1
     sizes = []
     for phase in study.phases(arm):
         size = phase.configurations
         if phase.sampler == "grid":
-            cells = grid_size(study.arms[arm].parameters, study.arms[arm].fixed)
+            cells = grid_size(searched, fixed)
             size = cells if size is None else min(size, cells)
         elif phase.sampler == "points" and "points" in phase.options:  # an imported study does not know them
             listed = len(phase.options["points"])

@@ -24,8 +24,11 @@ def blocks(language):
 
 @pytest.mark.parametrize("path", sorted((ROOT / "hpsearch").rglob("*.py")), ids=lambda p: str(p.relative_to(ROOT)))
 def test_the_tree_has_every_file_with_the_first_line_of_its_docstring(path):
+    depth = len(path.relative_to(ROOT).parts)
     if path.name == "__init__.py":
-        name, indent = path.parent.name + "/", ""
+        name, indent = path.parent.name + "/", "    " if depth == 4 else ""
+    elif depth == 4:
+        pytest.skip("of a package in a package the tree has one line")
     else:
         name, indent = path.name, "    " if path.parent.name != "hpsearch" else ""
     if path.parent.name == "hpsearch" and path.name == "__init__.py":
