@@ -15,7 +15,7 @@ def settings(**changed):
 
 
 def test_defaults_of_a_device_and_what_is_asked_for():
-    assert not any(Engine.choose("cpu").recorded().values())
+    assert Engine.choose("cpu").recorded() == {"channels_last": True, "tf32": False, "compile": False}
     on_gpu = Engine.choose("cuda", switches={name: "auto" for name in SWITCHES[:2]})
     assert on_gpu.recorded() == {"channels_last": True, "tf32": True, "compile": False}
     assert Engine.choose("cuda", switches={"tf32": False, "compile": True}).recorded() == {
