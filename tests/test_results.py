@@ -14,7 +14,16 @@ from hpsearch.errors import InputError, RunError
 from hpsearch.identity import Identity
 from hpsearch.interchange import export_run, import_run
 from hpsearch.reporting.trials import trial_table
-from hpsearch.results import Result, RunFolder, is_running, load, read_results, to_table
+from hpsearch.results import (
+    Result,
+    RunFolder,
+    checkpoint_of,
+    is_running,
+    load,
+    read_results,
+    remove_checkpoints,
+    to_table,
+)
 from hpsearch.study import Recorded, parse_study
 
 STUDY = """
@@ -57,7 +66,7 @@ def test_a_line_has_every_key_of_the_contract():
         list(line)
         == (
             "trial_id configuration_id arm params fixed seed sampling status epochs epochs_planned metrics cost curve "
-            "error attempt host device threads concurrent versions started seconds_waiting"
+            "error attempt host device threads engine concurrent versions started seconds_waiting"
         ).split()
     )
     assert list(line["sampling"]) == ["phase", "index", "sampler", "generation", "confirm"]
@@ -78,6 +87,15 @@ def test_the_last_line_of_an_id_wins(tmp_path):
         folder.append([result(0.1, status="complete", attempt=2)])
     read, _ = read_results(tmp_path)
     assert [(r.params["rho"], r.status, r.attempt) for r in read] == [(0.2, "complete", 1), (0.1, "complete", 2)]
+
+
+def test_checkpoints_go_when_their_trials_have_ended(tmp_path):
+    ended, going = result(0.1, status="failed"), result(0.2)
+    for one in (ended, going):
+        checkpoint_of(tmp_path, one.trial_id).parent.mkdir(exist_ok=True)
+        checkpoint_of(tmp_path, one.trial_id).write_bytes(b"state")
+    remove_checkpoints(tmp_path, [ended, result(0.3)])
+    assert [path.stem for path in (tmp_path / "checkpoints").iterdir()] == [going.trial_id]
 
 
 @pytest.mark.parametrize("cut", [1, 30, -2])

@@ -20,8 +20,8 @@ class Checkpoint:
     Nothing but tensors and plain values is written, and read with torch's restricted loader.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any], first: float = FIRST) -> None:
-        self.path, self.identity, self.first = path, dict(identity), first
+    def __init__(self, path: Path, identity: Mapping[str, Any], first: float | None = None) -> None:
+        self.path, self.identity, self.first = path, dict(identity), FIRST if first is None else first
         self._since = time.monotonic()
         self._took = 0.0
 

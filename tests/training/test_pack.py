@@ -10,9 +10,10 @@ import torch
 from hpsearch.hyperparameters import Settings
 from hpsearch.tasks.digits import Digits
 from hpsearch.training import pack
-from hpsearch.training.loop import train
+from hpsearch.training.loop import TrialRun, train
 from hpsearch.training.pack import ERROR_LINES, PackOrder, as_dict, run_trial
 
+closure = TrialRun._closure
 MODULES = (f"pack_module_{number}" for number in itertools.count())
 
 CODE = """
@@ -71,6 +72,21 @@ def test_a_trial_of_a_pack_is_the_trial_alone(order):
     assert report.outcome.metrics == expected.metrics and report.outcome.curve == expected.curve
     assert (report.seed, report.threads, report.device, report.torch) == (1, 1, "cpu", torch.__version__)
     json.dumps(as_dict(report), allow_nan=False)
+
+
+def test_a_pack_that_is_given_again_goes_on_where_a_long_trial_was_kept(order, tmp_path, monkeypatch):
+    monkeypatch.setattr("hpsearch.training.checkpoint.FIRST", 0.0)
+    monkeypatch.setattr("hpsearch.training.checkpoint.SHARE", 1e9)
+    settings = Settings.merge({"epochs": 3, "rho": 0.1})
+    asked = order("digits", params=vars(settings), checkpoints={"1": str(tmp_path / "checkpoints" / "id.pt")})
+    first = run_trial(asked, 1)
+    assert (tmp_path / "checkpoints" / "id.pt").exists()  # of the third epoch; the driver removes it
+    steps = []
+    monkeypatch.setattr(TrialRun, "_closure", lambda self, *batch: steps.append(1) or closure(self, *batch))
+    again = run_trial(asked, 1)
+    assert not steps  # it was kept after the last of them
+    assert again.outcome.metrics == first.outcome.metrics and again.outcome.curve == first.outcome.curve
+    assert run_trial(asked, 0).outcome.metrics != first.outcome.metrics
 
 
 def test_an_exception_becomes_a_failed_outcome_with_the_last_lines(order, capsys):
