@@ -30,15 +30,26 @@ def describe(name: str) -> str:
             return f"# {path}\n{path.read_text().rstrip()}"
     if name in SHIPPED:
         task = resolve(name)
-        options = [str(parameter) for parameter in inspect.signature(task).parameters.values()]
-        beside = "epochs and batch_size stand beside them"
-        return f"task {name}: {inspect.getdoc(task)}\noptions: {', '.join(options)}; {beside}"
+        text = f"task {name}: {inspect.getdoc(task)}"
+        for base in task.__mro__[1:] if isinstance(task, type) else ():
+            if f"Options as in {base.__name__}" in text:  # which a reader of the terminal cannot look up
+                text += f"\n\n{base.__name__}: {inspect.getdoc(base)}"
+        options = [f"\n    {_option(parameter)}" for parameter in inspect.signature(task).parameters.values()]
+        return f"{text}\n\noptions, beside epochs and batch_size:{''.join(options) or ' none'}"
     if name in SAMPLERS:
         return f"sampler {name}: {SAMPLERS[name]}\noptions: {', '.join(OPTIONS[name]) or 'none'}"
     known = [*(entry for kind in ("studies", "spaces") for entry in entries(kind)), *SHIPPED, *SAMPLERS]
     near = nearest(name, known)
     hint = f"; did you mean {near!r}?" if near else ""
     raise InputError(f"nothing is named {show(name)}; allowed: {', '.join(dict.fromkeys(known))}{hint}")
+
+
+def _option(parameter: inspect.Parameter) -> str:
+    default = "" if parameter.default is parameter.empty else f" = {show(parameter.default)}"
+    kind = (
+        parameter.annotation if isinstance(parameter.annotation, str) else getattr(parameter.annotation, "__name__", "")
+    )
+    return f"{parameter.name}{default}" + (f"    ({kind.replace('None', 'null')})" if kind else "")
 
 
 def _first_line(task: str) -> str:

@@ -254,8 +254,10 @@ def list_(kind: Annotated[Kind, typer.Argument(help="What to list.")]) -> None:
     """List the studies, search spaces, tasks or samplers that can be named."""
     from hpsearch.catalogue import entries
 
-    for name, description in entries(kind.value).items():
-        typer.echo(f"{name:<16} {description}")
+    found = entries(kind.value)
+    wide = max(map(len, found), default=0)
+    for name, description in found.items():
+        typer.echo(f"{name:<{wide}}  {description}")
 
 
 @app.command()

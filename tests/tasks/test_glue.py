@@ -26,6 +26,7 @@ from hpsearch.tasks.glue.sets import SETS
 from hpsearch.tasks.protocol import Data, DataError, OptionError, Task
 from hpsearch.training.loop import train
 from hpsearch.yamlfile import parse_yaml
+from tests.training.resuming import assert_goes_on
 
 transformers = pytest.importorskip("transformers")
 huggingface_hub = pytest.importorskip("huggingface_hub")
@@ -659,3 +660,11 @@ def test_weights_of_another_model_are_never_trained_as_if_pretrained(sets, tmp_p
         change(folder)
         with pytest.raises(DataError, match=r"lack bert\.encoder.* more; give the weights that belong"):
             Glue(path=sets, checkpoint=str(folder)).model()
+
+
+def test_a_trial_goes_on_from_its_checkpoint(sets, checkpoints, tmp_path):
+    def task():
+        return Glue("sst2", checkpoints["bert"], path=sets, dropout=0.1)
+
+    settings = Settings.merge({"base": "adamw", "lr": 1e-3, "epochs": 2, "batch_size": 32, "rho": 0.05})
+    assert_goes_on(task, settings, tmp_path / "trial.pt", at=4)  # 3 batches an epoch

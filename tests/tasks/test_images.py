@@ -19,6 +19,7 @@ from hpsearch.tasks.images import Cifar10, Cifar100, FashionMnist, Images
 from hpsearch.tasks.images.normalize import Normalize
 from hpsearch.tasks.protocol import DataError, OptionError
 from hpsearch.training.loop import train
+from tests.training.resuming import assert_goes_on
 
 SMALL = {"model": "resnet-fast", "width": 0.125}
 CIFAR10 = Path(os.environ.get("HPSEARCH_CIFAR10") or Path(__file__).parents[2].parent / "shared" / "data" / "cifar10")
@@ -341,3 +342,11 @@ def test_the_real_cifar10(capsys):
         assert found == pytest.approx(published, abs=0.005)  # of 45,000 of the 50,000
     chance = task.chance(data)
     assert chance["test_accuracy"] == 0.1
+
+
+def test_a_trial_with_crops_and_noise_goes_on_from_its_checkpoint(cifar, tmp_path):
+    def task():
+        return Cifar10(path=cifar, model="resnet-fast", width=0.125, norm="batch", cutout=8, label_noise=0.3)
+
+    settings = Settings.merge({"epochs": 2, "batch_size": 32, "rho": 0.05})
+    assert_goes_on(task, settings, tmp_path / "trial.pt", at=7)  # 5 batches an epoch

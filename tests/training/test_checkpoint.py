@@ -1,6 +1,6 @@
 import subprocess
 import sys
-from dataclasses import asdict
+from pathlib import Path
 
 import pytest
 import torch
@@ -11,6 +11,7 @@ from hpsearch.tasks import Classification, Data
 from hpsearch.tasks.digits import Digits
 from hpsearch.training.checkpoint import Checkpoint
 from hpsearch.training.loop import TrialRun, train
+from tests.training.resuming import assert_goes_on, finish, same
 
 
 class Drawing(Classification):
@@ -41,52 +42,10 @@ def settings(method):
     return Settings.merge({"epochs": 3, "batch_size": 32, **METHODS[method]})
 
 
-class Stop(Exception):
-    pass
-
-
-class Counted(Checkpoint):
-    """Saves after so many batches, and is killed after another."""
-
-    def __init__(self, path, at):
-        super().__init__(path, {"who": "me"})
-        self.at, self.seen = at, 0
-
-    def due(self):
-        self.seen += 1
-        if self.seen == self.at + 1:
-            raise Stop
-        return self.seen == self.at
-
-
-def finish(trial):
-    while not trial.done:
-        trial.run_epoch()
-    return trial
-
-
-def same(one, two):
-    first, second = asdict(one.outcome()), asdict(two.outcome())
-    for outcome in (first, second):
-        outcome["cost"].pop("seconds")
-        outcome["cost"].pop("peak_memory_bytes")
-    assert first == second
-    for a, b in zip(one.model.state_dict().values(), two.model.state_dict().values(), strict=True):
-        assert torch.equal(a, b)
-
-
 @pytest.mark.parametrize("method", METHODS)
 @pytest.mark.parametrize("at", [1, 7, 9, 13])  # 9 batches an epoch: its last one, and the middle of the second
 def test_a_trial_that_goes_on_is_the_trial_that_never_stopped(tmp_path, method, at):
-    whole = finish(TrialRun(Drawing(), settings(method), 5))
-    path = tmp_path / "deep" / "trial.pt"
-    with pytest.raises(Stop):
-        finish(TrialRun(Drawing(), settings(method), 5, checkpoint=Counted(path, at)))
-    torch.manual_seed(99)
-    torch.rand(3)  # the process that goes on has drawn something else
-    going_on = TrialRun(Drawing(), settings(method), 5, checkpoint=Checkpoint(path, {"who": "me"}))
-    assert going_on.epoch * 9 + going_on.index == at
-    same(whole, finish(going_on))
+    assert_goes_on(Drawing, settings(method), tmp_path / "deep" / "trial.pt", at)
 
 
 def test_a_fresh_process_goes_on(tmp_path):
@@ -94,8 +53,9 @@ def test_a_fresh_process_goes_on(tmp_path):
     code = f"""
 from pathlib import Path
 import sys
-sys.path.insert(0, {str(__import__("pathlib").Path(__file__).parent)!r})
-from test_checkpoint import *
+sys.path[:0] = [{str(Path(__file__).parents[2])!r}, {str(Path(__file__).parent)!r}]
+from test_checkpoint import Drawing, TrialRun, finish, settings
+from tests.training.resuming import Counted, Stop
 try:
     finish(TrialRun(Drawing(), settings("fmsam"), 5, checkpoint=Counted(Path({str(path)!r}), 13)))
 except Stop:

@@ -9,7 +9,9 @@ from hpsearch.tasks.protocol import OptionError
 
 
 class Images(ImageClassification):
-    """`path`, or `dataset` with `config` and `revision`. Options as in ImageClassification, and
+    """Any set of labelled images: files in `path`, or `dataset` on the hub, with its `config` and `revision`.
+
+    Options as in ImageClassification, and
 
     path: one parquet file; a folder with parquet files named train, test and, if there is one, validation; or a
         folder of images, train/<class>/*.png and so on, or just <class>/*.png.

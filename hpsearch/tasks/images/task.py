@@ -22,10 +22,12 @@ WHENCE = ("path", "dataset", "config", "revision", "image_column", "label_column
 
 
 class ImageClassification(Classification):
-    """A subclass's constructor gives set_up() a recipe and the options that all have:
+    """Images in classes. A subclass's constructor gives set_up() a recipe and the options that all have:
 
-    model, norm, width, ghost: the network, see hpsearch.tasks.networks.build.
-    augment: crops of the image padded by 4 pixels (at 32x32), horizontal flips. cutout: side in pixels, 0 for none.
+    model: resnet18, wrn28-10, wrn16-8, vgg16-bn, resnet-fast or vit-tiny. norm: batch, group, or ghost (batch
+        normalisation over parts of about `ghost` samples). width: a factor for all channel counts, 0.125 to 4.
+    augment: crop-flip, crop, flip or none: crops of the image padded by 4 pixels (at 32x32), horizontal flips.
+    cutout: side in pixels, 0 for none.
     label_noise: the share of wrong training labels, drawn for each seed; val and test are clean. noise: symmetric,
         or asymmetric (cifar10), where the share is of the five classes that have a lookalike.
     validation: training images held out for the sampler to see, the same for every seed: a number, or a share.
