@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import types
 import typing
 from collections.abc import Iterator, Mapping
@@ -21,6 +22,7 @@ from hpsearch.optim.sam_on import normalization
 from hpsearch.points import check_points
 from hpsearch.sampling import FINITE, MAX_GRID, OPTIONS, SAMPLERS, grid_size, try_options
 from hpsearch.space import Parameter, ordered
+from hpsearch.streams import GlobalGenerators
 from hpsearch.study import Arm, Phase, Study
 from hpsearch.tasks import Task, TrainFunction, identity, is_task_class, resolve
 from hpsearch.tasks.protocol import DataError, OptionError
@@ -51,10 +53,23 @@ def check_study(study: Study, document: Document, folder: Path | None = None) ->
     if mistakes:
         raise document.error(list(dict.fromkeys(mistakes)))  # arms may share a mistake of the optimizer section
     with _told(document):
-        named = identity(study.task.name, found, study.task.options)
+        named = _named(study, found)
         if is_task_class(found):
             try_task(task, study.seeds[0])
     return Checked(study, found, Identity(study, named, not is_task_class(found)))
+
+
+def _named(study: Study, found: type[Task] | TrainFunction) -> dict[str, Any]:
+    try:
+        named = identity(study.task.name, found, study.task.options)
+        json.dumps(named, allow_nan=False)
+        return named
+    except (OptionError, DataError):
+        raise
+    except Exception as error:  # whatever a user's class makes of its options
+        told = f"{study.task.name}: identity(options) failed: {type(error).__name__}: {one_line(error, 200)}"
+        rule = "it is given the options that differ from their defaults, and must give a mapping of plain values"
+        raise InputError(f"{told}; {rule}") from None
 
 
 def _resolve(name: str, document: Document, folder: Path | None) -> type[Task] | TrainFunction:
@@ -197,7 +212,11 @@ def _check_shards(path: KeyPath, arm: Arm, study: Study) -> Iterator[Mistake]:
 
 def _check_normalization(path: KeyPath, arm: Arm, study: Study, task: Task) -> Iterator[Mistake]:
     if "normalization" in _values(arm, "perturb", study.optimizer.get("perturb", "all")):
-        model = task.model()
+        try:
+            with GlobalGenerators(0).swapped():
+                model = task.model()
+        except Exception:  # a user's; try_task tells it in full
+            return
         try:
             normalization(model)
         except ValueError as error:

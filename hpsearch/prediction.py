@@ -19,7 +19,9 @@ from hpsearch.planning import phase_sizes, planned_trials
 from hpsearch.results import Result, belonging, read_results
 from hpsearch.sampling import ADAPTIVE, Params, Sequence, random_points
 from hpsearch.tasks import Task
+from hpsearch.training.batches import crop
 from hpsearch.training.cost import flops_per_sample
+from hpsearch.training.engine import SWITCHES, Engine
 from hpsearch.training.loop import TrialRun
 
 SAMPLED = 64  # random points that stand for what an adaptive sampler will suggest
@@ -90,16 +92,20 @@ def _by_model(checked: Checked, arm: str, results: list[Result], device: str) ->
     """The mean trial over the arm's configurations, from the training set's size, the model and a short timing."""
     study = checked.study
     task: Task = checked.task(**study.task.options)  # type: ignore[call-arg, assignment]
-    train = task.data(study.seeds[0]).train
+    data = task.data(study.seeds[0])
+    train, lengths = data.train, data.lengths.get("train")
     points = _points(checked, arm)
     settings = [study.settings(arm, point) for point in points]
     samples = [backward_samples(each, len(train[0])) for each in settings]
-    batch = tuple(tensor[: min(settings[0].batch_size, len(tensor))].to(device) for tensor in train)
-    flops = flops_per_sample(task, batch)
+    rows = slice(0, min(settings[0].batch_size, len(train[0])))
+    batch = crop(task, tuple(tensor[rows] for tensor in train), lengths, rows)
+    flops = flops_per_sample(task, tuple(tensor.to(device) for tensor in batch))
     rates = [r.cost["seconds"] / r.cost["backward_samples"] for r in results if r.cost.get("backward_samples")]  # type: ignore[operator]
     if not rates:
         spread = [settings[i * len(settings) // PROBES] for i in range(min(PROBES, len(settings)))]
-        rates = [_seconds_per_sample(task, each, study.seeds[0], device) for each in spread]
+        switches = {name: getattr(study.resources, name) for name in SWITCHES}
+        engines = [Engine.choose(device, each.precision, switches) for each in spread]
+        rates = [_seconds_per_sample(task, *pair, study.seeds[0]) for pair in zip(spread, engines, strict=True)]
     mean = statistics.fmean(samples)
     return mean, mean * flops, mean * statistics.fmean(rates)
 
@@ -124,9 +130,9 @@ def _points(checked: Checked, arm: str) -> list[Params]:
     return points
 
 
-def _seconds_per_sample(task: Task, settings: Settings, seed: int, device: str) -> float:
+def _seconds_per_sample(task: Task, settings: Settings, engine: Engine, seed: int) -> float:
     """Seconds a sample through backward: some steps of a real trial, the first of which is not timed."""
-    trial = TrialRun(task, settings, seed, device)
+    trial = TrialRun(task, settings, seed, engine=engine)
     trial.probe()
     before, started = trial.meter.backward_samples, time.perf_counter()
     while time.perf_counter() - started < PROBE_SECONDS:

@@ -149,7 +149,10 @@ def checkpoint_of(path: Path, trial_id: str) -> Path:
 def remove_checkpoints(path: Path, ended: Iterable[Result]) -> None:
     """Of trials whose results are on disk. A failed one starts anew: what made it fail may be in there."""
     for result in ended:
-        checkpoint_of(path, result.trial_id).unlink(missing_ok=True)
+        file = checkpoint_of(path, result.trial_id)
+        file.unlink(missing_ok=True)
+        for torn in file.parent.glob(f".{file.name}.*"):  # of a worker that was killed while it wrote
+            torn.unlink(missing_ok=True)
 
 
 def is_running(path: Path) -> bool:

@@ -94,6 +94,7 @@ def test_checkpoints_go_when_their_trials_have_ended(tmp_path):
     for one in (ended, going):
         checkpoint_of(tmp_path, one.trial_id).parent.mkdir(exist_ok=True)
         checkpoint_of(tmp_path, one.trial_id).write_bytes(b"state")
+    (tmp_path / "checkpoints" / f".{ended.trial_id}.pt.123").write_bytes(b"torn")
     remove_checkpoints(tmp_path, [ended, result(0.3)])
     assert [path.stem for path in (tmp_path / "checkpoints").iterdir()] == [going.trial_id]
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hpsearch.check import check_study
 from hpsearch.errors import InputError
-from hpsearch.study import Study, load_study, parse_study
+from hpsearch.study import Study, build_study, load_study, parse_study
 from hpsearch.yamlfile import dump_yaml, parse_yaml
 
 HEAD = """\
@@ -296,3 +296,31 @@ def test_a_study_is_found_by_path_and_by_name(tmp_path: Path, monkeypatch: pytes
 def test_shipped_studies_are_right() -> None:
     study, document = load_study("quickstart")
     assert check_study(study, document).study == study
+
+
+IDENTITY = """
+from hpsearch.tasks.breast_cancer import BreastCancer
+
+class Fails(BreastCancer):
+    @classmethod
+    def identity(cls, options):
+        return {**options, "width": options["width"]}
+
+class NoJson(BreastCancer):
+    @classmethod
+    def identity(cls, options):
+        return {"width": {1, 2}}
+"""
+
+
+@pytest.mark.parametrize("name, told", [("Fails", "KeyError"), ("NoJson", "TypeError")])
+def test_an_identity_that_fails_is_one_message(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, told: str
+) -> None:
+    monkeypatch.syspath_prepend(str(tmp_path))
+    (tmp_path / f"ids_of_{name.lower()}.py").write_text(IDENTITY)
+    head = HEAD.replace("name: digits", f'name: "ids_of_{name.lower()}:{name}"')
+    study, document = build_study(parse_yaml(head + "arms: {a: {fixed: {rho: 0.1}}}", "s"), (), [])
+    with pytest.raises(InputError, match=rf"{name}: identity\(options\) failed: {told}") as caught:
+        check_study(study, document, tmp_path)
+    assert "\n" not in str(caught.value)

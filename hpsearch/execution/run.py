@@ -92,7 +92,8 @@ def run_checked(
         run_folder.write_study(checked.study.model_copy(update={"recorded": recorded}))
         for warning in warnings if not quiet else ():
             print(f"hpsearch: {warning}", file=sys.stderr)
-        remove_checkpoints(folder, known)  # a driver may have died between a result and this
+        # A driver may have died between a result and this. A failed trial may have been in training again since.
+        remove_checkpoints(folder, [result for result in known if result.done])
         planner = Planner(checked, known)
         progress = make_progress(checked.study, planner, known, quiet)
         written: list[Result] = []

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar, Protocol, final, runtime_checkable
+from typing import Any, ClassVar, Protocol, final, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -39,7 +39,8 @@ class Task(Protocol):
         crop(batch, length) -> batch: sequences cut to a length; needed where data() gives lengths.
         summarize(means) -> metrics: where a score is no mean over samples (F1, say): from the means over a split of
             what measure() returned in evaluation to values of `metrics`.
-        identity(options) -> options, a class method: the options as they enter a trial's id (content, not its path).
+        identity(options) -> options, a class method: the options other than defaults, as they enter a trial's id
+            (content, not its path), in values that JSON has.
     """
 
     semantics: ClassVar[int]
@@ -60,6 +61,12 @@ class Task(Protocol):
     def chance(self, data: Data) -> dict[str, float]:
         """What the best constant predictor reaches: train_loss, and val_ and test_ of each metric."""
         ...
+
+
+def hook(task: Task, name: str) -> Callable[..., Any] | None:
+    """An optional method of the task, None where it has none; an option may be kept under the same name."""
+    found = getattr(task, name, None)
+    return found if callable(found) else None
 
 
 class Classification(ABC):

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hpsearch.errors import HpsearchError, InputError, one_line, show
 from hpsearch.streams import GlobalGenerators, generator, stream_seed
-from hpsearch.tasks.protocol import Batch, Classification, Data, DataError, OptionError, Task
+from hpsearch.tasks.protocol import Batch, Classification, Data, DataError, OptionError, Task, hook
 from hpsearch.tasks.trial_data import SPLITS, check_data, kind_of, shapes, wrong
 
 SAMPLES = 2  # BatchNorm needs more than one
@@ -65,9 +65,10 @@ def _check_model(what: str, model: object) -> None:
 
 
 def _check_training(name: str, task: Task, model: nn.Module, batch: Batch, classes: int, seed: int) -> None:
-    if hasattr(task, "augment"):
+    augment = hook(task, "augment")
+    if augment is not None:
         what = f"{name}.augment(batch, generator)"
-        changed = _call(what, task.augment, batch, generator(seed, "augmentation", 0, 0))
+        changed = _call(what, augment, batch, generator(seed, "augmentation", 0, 0))
         if not isinstance(changed, (tuple, list)) or [len(part) for part in changed] != [len(part) for part in batch]:
             wrong(what, kind_of(changed), "the tensors of the batch, as many samples in each")
         batch = tuple(changed)
@@ -108,9 +109,10 @@ def _check_evaluation(name: str, task: Task, model: nn.Module, batch: Batch, spl
     what = f"{name}.measure(model, *batch) in evaluation mode, on {split},"
     with torch.inference_mode():
         measured: Mapping[str, Any] = _measured(what, task, model, batch)
-    if hasattr(task, "summarize"):
+    summarize = hook(task, "summarize")
+    if summarize is not None:
         what = f"{name}.summarize(means)"
-        measured = _call(what, task.summarize, {key: float(value) for key, value in measured.items()})
+        measured = _call(what, summarize, {key: float(value) for key, value in measured.items()})
         if not isinstance(measured, Mapping):
             wrong(what, kind_of(measured), "a dict")
     if set(measured) != set(task.metrics):

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from hpsearch.streams import generator
-from hpsearch.tasks.protocol import Batch, Task
+from hpsearch.tasks.protocol import Batch, Task, hook
 
 CHUNK_BYTES = 2**28  # of training samples that are shuffled and augmented at once
 
@@ -33,7 +33,7 @@ class Batches:
 
         Many batches are shuffled and augmented at once: small operations would starve a GPU.
         """
-        augment: Callable[[Batch, torch.Generator], Batch] | None = getattr(self.task, "augment", None)
+        augment: Callable[[Batch, torch.Generator], Batch] | None = hook(self.task, "augment")
         device = self.split[0].device
         sample = sum(tensor[0].nbytes for tensor in self.split)
         per_chunk = max(1, CHUNK_BYTES // max(1, self.batch_size * sample))

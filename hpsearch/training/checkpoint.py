@@ -35,7 +35,10 @@ class Checkpoint:
         beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
         try:
             with beside.open("wb") as file:
-                torch.save({"identity": self.identity, "state": dict(state)}, file)
+                try:
+                    torch.save({"identity": self.identity, "state": dict(state)}, file)
+                except RuntimeError as error:  # what torch makes of a disk that is full in the middle
+                    raise OSError(str(error)) from None
                 file.flush()
                 os.fsync(file.fileno())
             beside.replace(self.path)
@@ -44,10 +47,10 @@ class Checkpoint:
             self._since = time.monotonic()
             self._took = self._since - started
 
-    def load(self, device: torch.device) -> dict[str, Any] | None:
-        """The state, tensors on the CPU or the device; None where there is no file, or none that can be used."""
+    def load(self) -> dict[str, Any] | None:
+        """The state, its tensors on the CPU; None where there is no file, or none that can be used."""
         try:
-            found = torch.load(self.path, map_location=device, weights_only=True)
+            found = torch.load(self.path, map_location="cpu", weights_only=True)
         except FileNotFoundError:
             return None
         except Exception:  # torn, or not a checkpoint: torch raises many kinds
@@ -55,6 +58,3 @@ class Checkpoint:
         if not isinstance(found, dict) or found.get("identity") != self.identity:
             return None
         return dict(found["state"])
-
-    def remove(self) -> None:
-        self.path.unlink(missing_ok=True)

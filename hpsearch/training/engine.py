@@ -44,17 +44,22 @@ class Engine:
             precision = "tf32" if self.tf32 else "ieee"
             torch.backends.cuda.matmul.fp32_precision = precision
             torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
+            torch.backends.cudnn.rnn.fp32_precision = precision  # type: ignore[attr-defined]
 
     def place(self, model: nn.Module) -> nn.Module:
         """The model on the device, in the memory format that its convolutions run fastest in."""
         model = model.to(self.device)
-        if self.channels_last and any(isinstance(module, nn.Conv2d) for module in model.modules()):
-            model = model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for module in model.modules() if self.channels_last else ():
+            if isinstance(module, nn.Conv2d):  # not the model: other layers may have weights of other ranks
+                module.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         return model
 
     def callable(self, model: nn.Module) -> nn.Module:
         """What is called in the model's stead; its parameters are the model's own."""
-        return torch.compile(model) if self.compile else model  # type: ignore[return-value]
+        if not self.compile:
+            return model
+        torch.compiler.reset()  # another trial's shapes would make this one's kernels dynamic
+        return torch.compile(model)  # type: ignore[return-value]
 
     def autocast(self) -> AbstractContextManager[Any]:
         if self.precision == "bf16":

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from hpsearch.tasks.protocol import Batch, Task
+from hpsearch.tasks.protocol import Batch, Task, hook
 from hpsearch.training.batches import crop
 from hpsearch.training.engine import Engine
 
@@ -30,5 +30,5 @@ def evaluate(task: Task, model: nn.Module, split: Batch, lengths: Tensor | None,
             parts = torch.stack([value.double() for value in values])
             totals[name] = (parts * parts.new_tensor(weights)).sum()
         found = dict(zip(totals, torch.stack(list(totals.values())).tolist(), strict=True)) if totals else {}
-    summarize = getattr(task, "summarize", None)
+    summarize = hook(task, "summarize")
     return found if summarize is None else dict(summarize(found))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,8 @@ from torch import Tensor, nn
 
 from hpsearch.hyperparameters import Settings
 from hpsearch.streams import GlobalGenerators, generator, stream_seed
-from hpsearch.tasks.protocol import Task
+from hpsearch.tasks.protocol import Batch, Task
+from hpsearch.tasks.registry import source_hash
 from hpsearch.training.batches import Batches, split_lengths
 from hpsearch.training.checkpoint import Checkpoint
 from hpsearch.training.cost import CostMeter
@@ -37,11 +39,19 @@ def train(
     engine: how the device computes, default for the device. checkpoint: a file that a long trial is kept in and goes on
     from; the caller removes it when the outcome is kept.
     """
-    keep = None if checkpoint is None else Checkpoint(checkpoint, {"settings": vars(settings), "seed": seed})
+    engine = engine or Engine.choose(device, settings.precision)
+    keep = None if checkpoint is None else Checkpoint(checkpoint, _identity(task, settings, seed, engine))
     trial = TrialRun(task, settings, seed, device, engine, keep)
     while not trial.done:
         trial.run_epoch()
     return trial.outcome()
+
+
+def _identity(task: Task, settings: Settings, seed: int, engine: Engine) -> dict[str, Any]:
+    """Whatever the trial's bits depend on: half a trial computed another way is neither trial."""
+    computed = {"device": str(engine.device), "threads": torch.get_num_threads(), "torch": str(torch.__version__)}
+    made = {"settings": dict(vars(settings)), "seed": seed, "source": source_hash(type(task))}
+    return {**made, **computed, **engine.recorded()}
 
 
 class TrialRun:
@@ -82,8 +92,9 @@ class TrialRun:
         self.diverged = False
         self.initial_loss = math.nan
         self.curve: dict[str, list[float | None]] = {"epoch": []}
+        self._probed = self._endless()
         self.checkpoint = checkpoint
-        state = None if checkpoint is None else checkpoint.load(self.device)
+        state = None if checkpoint is None else checkpoint.load()
         if state is not None:
             self._restore(state)
 
@@ -104,10 +115,13 @@ class TrialRun:
         self.meter.pause()
 
     def probe(self) -> None:
-        """One step on the first batch, for timing; not part of a trial."""
+        """One step, for timing; not part of a trial."""
         self.model.train()
-        batch = next(self.batches.of(0, torch.arange(len(self.batches.split[0]))))
-        self.optimizer.step(self._closure, *batch)
+        self.optimizer.step(self._closure, *next(self._probed))
+
+    def _endless(self) -> Iterator[Batch]:
+        while True:
+            yield from self.batches.of(0, torch.arange(len(self.batches.split[0])))
 
     def outcome(self) -> Outcome:
         """Metrics of a diverged trial are the constant predictor's: that is what its user is left with."""
@@ -201,8 +215,8 @@ class TrialRun:
         self.model.load_state_dict(state["model"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.globals.restore(state["globals"])
-        self.order.set_state(state["order"].cpu())
+        self.order.set_state(state["order"])
         self.meter.restore(state["meter"])
-        self.losses = list(state["losses"])
+        self.losses = list(state["losses"].to(self.device))
         self.epoch, self.index = state["epoch"], state["index"]
         self.initial_loss, self.curve = state["initial_loss"], state["curve"]

@@ -72,7 +72,8 @@ def run_trial(order: PackOrder, seed: int) -> TrialReport:
         planned = planned if isinstance(planned, int) else 0
         outcome = Outcome("failed", 0, planned, {}, Cost(), error=_last_lines(error))
     device = torch.cuda.get_device_name() if order.device == "cuda" and torch.cuda.is_available() else order.device
-    engine = Engine.choose(order.device, switches=order.engine).recorded()
+    task = is_task_class(_resolve(order.task, order.folder)) if outcome.status != "failed" else False
+    engine = Engine.choose(order.device, switches=order.engine).recorded() if task else {}  # a function has its own
     host, version = os.uname().nodename, str(torch.__version__)
     return TrialReport(seed, outcome, host, device, order.threads, started, version, engine)
 

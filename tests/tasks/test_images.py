@@ -307,7 +307,7 @@ def test_ids_have_the_content_and_not_the_path(cifar, tmp_path):
     task = resolve("cifar10")
     first = identity("cifar10", task, {"path": cifar, "label_noise": 0.3, **SMALL})
     assert identity("cifar10", task, {"path": str(elsewhere), "label_noise": 0.3, **SMALL}) == first
-    assert set(first["options"]) == {"content", "label_noise", "model", "width"}
+    assert set(first["options"]) == {"content", "classes", "label_noise", "model", "width"}
     named = {"path": cifar, "label_noise": 0.3, **SMALL, "label_column": "label"}
     assert identity("cifar10", task, named) == first
     other = write(tmp_path / "other", {"train": 190, "test": 50})
@@ -350,3 +350,15 @@ def test_a_trial_with_crops_and_noise_goes_on_from_its_checkpoint(cifar, tmp_pat
 
     settings = Settings.merge({"epochs": 2, "batch_size": 32, "rho": 0.05})
     assert_goes_on(task, settings, tmp_path / "trial.pt", at=7)  # 5 batches an epoch
+
+
+def test_asymmetric_noise_needs_the_sets_own_names(tmp_path):
+    for split, number in (("train", 3), ("test", 1)):
+        for place, name in enumerate(("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")):
+            folder = tmp_path / split / name
+            folder.mkdir(parents=True)
+            for i in range(number):
+                (folder / f"{i}.png").write_bytes(png(numpy.full((32, 32, 3), 20 * place + i, "uint8")))
+    Cifar10(path=str(tmp_path), label_noise=0.2)
+    with pytest.raises(OptionError, match="here they are bird, car, cat"):
+        Cifar10(path=str(tmp_path), label_noise=0.2, noise="asymmetric")

@@ -461,3 +461,20 @@ def test_columns_that_are_neither_numbers_nor_texts_are_refused(values, tmp_path
     with pytest.raises(DataError, match="column 'x' of t.parquet holds .*; turn them into numbers, or drop"):
         Tabular(path, "y")
     assert Tabular(path, "y", drop=["x"]).inputs == ("a",)
+
+
+def test_an_index_that_pandas_wrote_is_a_column_where_it_has_a_name(tmp_path):
+    frame = pandas.DataFrame({"x": [float(i % 9) for i in range(60)], "y": ["a", "b"] * 30})
+    frame.index = [f"r{i}" for i in range(60)]
+    frame.to_parquet(tmp_path / "unnamed.parquet")
+    plain = Tabular(str(tmp_path / "unnamed.parquet"), "y").data(0)
+    assert plain.train[0].shape[1] == 1
+    frame.loc["r5", "x"] = math.inf
+    frame.to_parquet(tmp_path / "wrong.parquet")
+    with pytest.raises(DataError, match="x"):
+        Tabular(str(tmp_path / "wrong.parquet"), "y")
+    frame = frame.assign(x=range(60))
+    frame.index = pandas.Index([i % 5 for i in range(60)], name="customer")
+    frame.to_parquet(tmp_path / "named.parquet")
+    assert Tabular(str(tmp_path / "named.parquet"), "y").data(0).train[0].shape[1] == 2
+    assert Tabular(str(tmp_path / "named.parquet"), "y", drop=["customer"]).data(0).train[0].shape[1] == 1

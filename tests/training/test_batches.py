@@ -59,3 +59,11 @@ def test_batches_are_cropped_to_their_own_longest():
     lengths = torch.arange(103) % 6 + 1
     for values, rows in make(Shifted(), lengths).of(0, ORDER):
         assert values.shape[1] == int(lengths[rows].max())
+
+
+def test_an_option_with_a_hooks_name_is_no_hook():
+    class Task:
+        augment = None
+        crop = "no"
+
+    assert len(list(make(Task()).of(0, ORDER))) == 10

@@ -10,6 +10,7 @@ from hpsearch.hyperparameters import Settings
 from hpsearch.tasks import Classification, Data
 from hpsearch.tasks.digits import Digits
 from hpsearch.training.checkpoint import Checkpoint
+from hpsearch.training.engine import Engine
 from hpsearch.training.loop import TrialRun, train
 from tests.training.resuming import assert_goes_on, finish, same
 
@@ -70,14 +71,13 @@ except Stop:
 def test_what_is_not_this_trials_or_torn_is_not_read(tmp_path):
     path = tmp_path / "trial.pt"
     Checkpoint(path, {"who": "me"}).save({"weights": torch.ones(100)})
-    cpu = torch.device("cpu")
-    assert torch.equal(Checkpoint(path, {"who": "me"}).load(cpu)["weights"], torch.ones(100))
-    assert Checkpoint(path, {"who": "you"}).load(cpu) is None
-    assert Checkpoint(tmp_path / "none.pt", {}).load(cpu) is None
+    assert torch.equal(Checkpoint(path, {"who": "me"}).load()["weights"], torch.ones(100))
+    assert Checkpoint(path, {"who": "you"}).load() is None
+    assert Checkpoint(tmp_path / "none.pt", {}).load() is None
     for cut in (0, 10, path.stat().st_size // 2):
         torn = tmp_path / "torn.pt"
         torn.write_bytes(path.read_bytes()[:cut])
-        assert Checkpoint(torn, {"who": "me"}).load(cpu) is None
+        assert Checkpoint(torn, {"who": "me"}).load() is None
 
 
 def test_code_in_a_file_is_not_run(tmp_path):
@@ -89,7 +89,7 @@ def test_code_in_a_file_is_not_run(tmp_path):
 
     path = tmp_path / "trial.pt"
     torch.save({"identity": {}, "state": Evil()}, path, pickle_module=pickle)
-    assert Checkpoint(path, {}).load(torch.device("cpu")) is None
+    assert Checkpoint(path, {}).load() is None
     assert not (tmp_path / "made").exists()
 
 
@@ -124,6 +124,53 @@ def test_a_disk_that_refuses_does_not_stop_training(tmp_path, monkeypatch):
     monkeypatch.undo()
     same(finish(TrialRun(Drawing(), settings("sgd"), 5)), trial)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_disk_that_is_full_in_the_middle_keeps_the_last_checkpoint(tmp_path):
+    """torch tells it as a RuntimeError, and only where a part was written."""
+    code = f"""
+import resource, signal, sys
+from pathlib import Path
+sys.path[:0] = [{str(Path(__file__).parents[2])!r}, {str(Path(__file__).parent)!r}]
+from test_checkpoint import *
+keep = Checkpoint(Path({str(tmp_path / "trial.pt")!r}), {{"who": "me"}})
+keep.save({{"weights": torch.ones(10)}})
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000))
+try:
+    keep.save({{"weights": torch.ones(100_000)}})
+except OSError:
+    print("refused")
+"""
+    said = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert said.stdout == "refused\n"
+    assert torch.equal(Checkpoint(tmp_path / "trial.pt", {"who": "me"}).load()["weights"], torch.ones(10))
+    assert [path.name for path in tmp_path.iterdir()] == ["trial.pt"]
+
+
+@pytest.mark.parametrize("other", ["threads", "engine", "settings", "seed", "source"])
+def test_what_computed_the_trial_otherwise_starts_anew(tmp_path, monkeypatch, other):
+    monkeypatch.setattr("hpsearch.training.checkpoint.FIRST", 0.0)
+    path, steps, closure = tmp_path / "trial.pt", [], TrialRun._closure
+    train(Drawing(), settings("sgd"), 5, checkpoint=path)
+    monkeypatch.setattr(TrialRun, "_closure", lambda self, *batch: steps.append(1) or closure(self, *batch))
+    given = {"settings": settings("sgd"), "seed": 5, "engine": None}
+    threads = torch.get_num_threads()
+    if other == "threads":
+        torch.set_num_threads(threads + 1)
+    if other == "source":
+        monkeypatch.setattr("hpsearch.training.loop.source_hash", lambda found: "another")
+    changed = {
+        "engine": Engine.choose("cpu", switches={"channels_last": False}),
+        "settings": settings("interval"),
+        "seed": 6,
+    }
+    given |= {other: changed[other]} if other in changed else {}
+    try:
+        train(Drawing(), given["settings"], given["seed"], engine=given["engine"], checkpoint=path)
+    finally:
+        torch.set_num_threads(threads)
+    assert len(steps) >= 27  # all of 3 epochs of 9 batches
 
 
 def test_short_trials_leave_no_file(tmp_path):

@@ -36,6 +36,12 @@ def test_channels_last_is_the_same_network_in_another_layout():
     assert two.metrics["train_loss"] == pytest.approx(one.metrics["train_loss"], rel=1e-3)
 
 
+def test_channels_last_leaves_layers_of_other_ranks_alone():
+    model = nn.Sequential(nn.Conv2d(3, 8, 3), nn.Unflatten(2, (2, -1)), nn.Conv3d(8, 4, 3))
+    placed = Engine.choose("cpu").place(model)
+    assert placed[0].weight.is_contiguous(memory_format=torch.channels_last) and placed[2].weight.is_contiguous()
+
+
 def test_bf16_rounds_the_forward_pass_and_keeps_the_weights():
     trials = [TrialRun(CONVNET, settings(precision=name), 0) for name in ("fp32", "bf16")]
     for trial in trials:

@@ -97,7 +97,10 @@ class Cifar10(KnownImages):
 
 
 class Cifar100(KnownImages):
-    """As cifar10 in a hundred classes; `label_column: coarse_label` takes the twenty groups of five instead."""
+    """As cifar10 in a hundred classes; `label_column: coarse_label` takes the twenty groups of five instead.
+
+    Options as in KnownImages.
+    """
 
     @staticmethod
     def known(label_column: str | None) -> Known:

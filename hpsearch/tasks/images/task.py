@@ -16,7 +16,7 @@ from hpsearch.tasks.images.options import Options
 from hpsearch.tasks.images.splits import split
 from hpsearch.tasks.networks import build
 from hpsearch.tasks.noise import asymmetric_noise, symmetric_noise
-from hpsearch.tasks.protocol import Batch, Classification, Data
+from hpsearch.tasks.protocol import Batch, Classification, Data, OptionError
 
 WHENCE = ("path", "dataset", "config", "revision", "image_column", "label_column")  # ids have the content instead
 
@@ -55,6 +55,9 @@ class ImageClassification(Classification):
         self.splits = split(self.images, options)
         self.mean, self.std = statistics or (self.splits.mean, self.splits.std)
         self.swaps = swaps if options.noise == "asymmetric" else None
+        if self.swaps is not None and self.images.classes != recipe.classes:
+            named = f"the classes {', '.join(recipe.classes)}; here they are {', '.join(self.images.classes)}"
+            raise OptionError("noise", options.noise, f"symmetric; asymmetric noise is defined for {named}")
         padding = padding_for(self.images.side) if "crop" in options.augment else 0
         fill = tuple(round(255 * mean) for mean in self.mean)
         self.augmentation = Augmentation(padding, "flip" in options.augment, options.cutout, fill)
@@ -62,8 +65,9 @@ class ImageClassification(Classification):
     @classmethod
     def identity(cls, options: Mapping[str, Any]) -> dict[str, Any]:
         """The options, with a hash of labels and encoded images in place of where they were found."""
-        content = cls(**options).images.content
-        return {**{key: value for key, value in options.items() if key not in WHENCE}, "content": content}
+        images = cls(**options).images
+        kept = {key: value for key, value in options.items() if key not in WHENCE}
+        return {**kept, "content": images.content, "classes": len(images.classes)}
 
     def data(self, seed: int) -> Data:
         """Images uint8 (N, C, H, W) and labels (N,); the images are the cache's own memory, whatever the seed."""

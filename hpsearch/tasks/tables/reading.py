@@ -126,7 +126,9 @@ def _parquet(file: Path, raw: bytes) -> pandas.DataFrame:
     try:
         _once(file, pyarrow.parquet.read_schema(io.BytesIO(raw)).names)
         table = pyarrow.parquet.read_table(io.BytesIO(raw))
-        return table.to_pandas()  # type: ignore[no-any-return]
+        # An index that pandas wrote is a column like any other, or, without a name, only numbers the rows.
+        kept = [name for name in table.column_names if not name.startswith("__index_level_")]
+        return table.select(kept).to_pandas(ignore_metadata=True)  # type: ignore[no-any-return]
     except (pyarrow.ArrowException, OSError) as error:
         problem = f"{file}: is not a parquet file that can be read: {one_line(error, 150)}"
         raise DataError("path", problem, "write it again, or give a CSV") from None
