@@ -207,20 +207,20 @@ def test_the_schemas_names_are_the_classes(tmp_path):
     assert load(Recipe(str(named))).classes == ("a", "b", "c")  # b has no image, and keeps its number
 
 
-def test_raw_bytes_and_files_beside_the_table_are_images(tmp_path):
+def test_raw_bytes_are_images_and_paths_alone_are_refused(tmp_path):
     plain = load(Recipe(str(write(tmp_path / "plain"))))
     for kind in ("bytes", "paths"):
         folder = tmp_path / kind
         folder.mkdir()
         for split, start, rows in (("train", 0, 12), ("test", 100, 4)):
             images = [png(picture(start + i)) for i in range(rows)]
-            for i, data in enumerate(images):
-                (folder / f"{split}{i}.png").write_bytes(data)
             paths = pyarrow.array([{"bytes": None, "path": f"{split}{i}.png"} for i in range(rows)], IMAGE)
             held = pyarrow.array(images, pyarrow.binary()) if kind == "bytes" else paths
             found = pyarrow.table({"img": held, "label": [0, 1] * (rows // 2)})
             pyarrow.parquet.write_table(found, folder / f"{split}.parquet")
-        assert load(Recipe(str(folder))).content == plain.content
+    assert load(Recipe(str(tmp_path / "bytes"))).content == plain.content
+    with pytest.raises(DataError, match="train.parquet holds the paths of images"):
+        load(Recipe(str(tmp_path / "paths")))
 
 
 # Modes and sizes

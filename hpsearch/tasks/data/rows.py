@@ -57,7 +57,7 @@ class ParquetRows:
         for path in self.files:
             with reading(path) as file:
                 for batch in file.iter_batches(BATCH, columns=[self.columns.image]):
-                    yield encoded(batch.column(0), path.parent)
+                    yield encoded(batch.column(0), path.name)
 
     def where(self, row: int) -> str:
         for path in self.files:
@@ -104,7 +104,7 @@ class HubRows:
     def images(self) -> Iterator[list[bytes | None]]:
         for batch in self.split.with_format("arrow").select_columns([self.columns.image]).iter(BATCH):
             for chunk in batch.column(0).chunks:
-                yield encoded(chunk, Path())
+                yield encoded(chunk)
 
     def where(self, row: int) -> str:
         return f"{self.name}, row {row}"
@@ -128,8 +128,11 @@ def reading(path: Path) -> Iterator[Any]:
         raise DataError("path", f"{path} is no parquet file that can be read ({reason})", "fetch it again") from None
 
 
-def encoded(column: Any, folder: Path) -> list[bytes | None]:
-    """Bytes of a pyarrow array of bytes, or of {bytes, path}; where only a path is given, the file there."""
+def encoded(column: Any, table: str = "") -> list[bytes | None]:
+    """Bytes of a pyarrow array of bytes, or of {bytes, path}; where only a path is given, the file there.
+
+    table: the file's name where that is refused, because its content would not tell that the images have changed.
+    """
     import pyarrow
 
     if not pyarrow.types.is_struct(column.type):
@@ -139,7 +142,10 @@ def encoded(column: Any, folder: Path) -> list[bytes | None]:
     if None not in held or column.type.get_field_index("path") < 0:
         return [None if missing else value for value, missing in zip(held, column.is_null().to_pylist(), strict=True)]
     paths = column.field("path").to_pylist()
-    return [_read(folder / path) if value is None and path else value for value, path in zip(held, paths, strict=True)]
+    if table and any(value is None and path for value, path in zip(held, paths, strict=True)):
+        problem = f"{table} holds the paths of images instead of the images"
+        raise DataError("path", problem, "write their bytes into the table, or give a folder of images")
+    return [_read(Path(path)) if value is None and path else value for value, path in zip(held, paths, strict=True)]
 
 
 def _read(path: Path) -> bytes | None:
