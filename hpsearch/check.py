@@ -260,6 +260,10 @@ def _check_function(study: Study) -> Iterator[Mistake]:
     for key in ("epochs", "batch_size"):
         if getattr(study.task, key) is not None:
             yield Mistake(("task", key), "a training function takes no such key", f"name; put {key} in an arm's fixed")
+    for key, default in (("channels_last", "auto"), ("tf32", "auto"), ("compile", False)):
+        if getattr(study.resources, key) != default:
+            rule = f"got {show(getattr(study.resources, key))}"
+            yield Mistake(("resources", key), rule, f"{show(default)}: a training function computes as it likes")
     yield from _check_first_objective(study)
     for key in study.task.options:
         yield Mistake(("task", key), f"unknown key {key!r}", "name; a training function's params come from the arms")

@@ -683,6 +683,12 @@ FUNCTIONS = [
     function(
         "function-epochs", ":train'}", ":train', epochs: 3} # <-", "task.epochs: a training function takes no", "fixed"
     ),
+    function(
+        "function-compile",
+        "resources: {",
+        "resources: {compile: true, ",
+        "resources.compile: got true; allowed: false: a training function computes as it likes",
+    ),
     function("function-option", ":train'}", ":train', width: 3} # <-", "task.width: unknown key 'width'", "name"),
     function("function-cost-first", "{score: maximize}", "{seconds: minimize} # <-", "'seconds' is a cost", "a metric"),
 ]
