@@ -32,8 +32,8 @@ class Glue:
 
     dataset: which set. path: a folder with its parquet files in the hub's schema (<dataset>/train-*.parquet and
     validation-*.parquet); by default the hub's nyu-mll/glue. checkpoint, revision: a name on the hub and its commit
-    (a branch may move: pin the commit in a study that is to be repeated), or a folder. The default is DistilBERT: the
-    cheapest of the well-known ones, at about half of BERT's compute, and a study trains hundreds.
+    (a branch may move: pin the commit in a study that is to be repeated), or a folder. The default is DistilBERT, which
+    has half of BERT's layers: a study trains hundreds.
     max_length: tokens, the rest is cut off. validation: samples held out; by default a tenth, at most 2000. subset:
     training samples, a fixed draw. dropout: in place of all of the checkpoint's own probabilities.
     """
