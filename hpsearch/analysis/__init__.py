@@ -1,5 +1,6 @@
 """table -> frozen results: what the report draws, computed from the rows of trials.jsonl and nothing live."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import TYPE_CHECKING
@@ -12,6 +13,7 @@ from hpsearch.analysis.best import Best, best_of_arms
 from hpsearch.analysis.columns import standard
 from hpsearch.analysis.compare import Difference, differences
 from hpsearch.analysis.configurations import summarize
+from hpsearch.analysis.decomposition import LEADING
 from hpsearch.analysis.failures import Failures, failures
 from hpsearch.analysis.objective import Objective, find_objectives, on_test
 from hpsearch.analysis.overview import Overview, describe_run
@@ -93,7 +95,8 @@ def analyze(
         base.trials, base.configurations, base.arms, base.best, base.fronts, base.failures, goal, base.test or goal,
         study, options, told,
     )  # fmt: skip
-    return replace(base, answers=made)
+    pairs = {arm.arm: tuple(arm.maps) for arm in made.arms if arm.maps}
+    return replace(base, answers=made, surfaces=_surfaces(base.configurations, base.arms, pairs))
 
 
 def _tables(table: pd.DataFrame, study: "Study | None", objectives: dict[str, str] | None) -> Analysis:
@@ -117,17 +120,22 @@ def _tables(table: pd.DataFrame, study: "Study | None", objectives: dict[str, st
         differences=differences(trials, names, best, test or goals[0]) if goals else (),
         fronts=fronts(configurations, goals) if goals else (),
         sensitivities=sensitivities(configurations, arms),
-        surfaces=_surfaces(configurations, arms),
+        surfaces=_surfaces(configurations, arms, {}),
         failures=failures(configurations, arms),
     )
 
 
-def _surfaces(configurations: pd.DataFrame, arms: tuple[ArmFacts, ...]) -> tuple[Surface, ...]:
-    """A map per arm and pair of searched hyperparameters that has at least one measured cell."""
-    made = [
-        surface(configurations, arm.name, x, y)
-        for arm in arms
-        for x, y in combinations(arm.cells.values(), 2)
-        if {f"params.{x.axis.name}", f"params.{y.axis.name}"} <= set(configurations.columns)
-    ]
+def _surfaces(
+    configurations: pd.DataFrame, arms: tuple[ArmFacts, ...], pairs: Mapping[str, Sequence[tuple[str, str]]]
+) -> tuple[Surface, ...]:
+    """A map per arm and pair of searched hyperparameters that has at least one measured cell.
+
+    pairs: of the arms that have a surrogate, those that it was drawn over. Of the other arms the first eight
+    hyperparameters: of twenty there would be 190 pairs.
+    """
+    made = []
+    for arm in arms:
+        for x, y in pairs.get(arm.name) or combinations(list(arm.cells)[:LEADING], 2):
+            if {f"params.{x}", f"params.{y}"} <= set(configurations.columns):
+                made.append(surface(configurations, arm.name, arm.cells[x], arm.cells[y]))
     return tuple(s for s in made if len(s.cells))

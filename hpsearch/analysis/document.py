@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hpsearch import __version__
 from hpsearch.analysis import Analysis
 from hpsearch.analysis.answer import LEVEL
+from hpsearch.analysis.arms import ArmFacts
 from hpsearch.analysis.document_arms import arm_facts, calibration_rows
 from hpsearch.analysis.document_compute import front_entries, tuning_entries
 from hpsearch.analysis.document_study import (
@@ -32,25 +33,33 @@ if TYPE_CHECKING:
 VERSION = 1
 
 
-def to_document(analysis: Analysis, study: Study | None = None, note: str = "") -> dict[str, Any]:
-    """The document as plain Python, as JSON will hold it. note: what the reader should know about the table."""
+def to_document(analysis: Analysis, study: Study | None = None, note: str = "", made_from: str = "") -> dict[str, Any]:
+    """The document as plain Python, as JSON will hold it. note: what the reader should know about the table.
+    made_from: the fingerprint of the run folder's files, by which it is known whether the document is of them.
+    """
     methods = Methods()
     answers = analysis.answers
     found = {} if answers is None else {one.arm: one for one in answers.arms}
     failed = {one.arm: one for one in analysis.failures}
     judged = analysis.test or analysis.objective
+
+    def arm_entry(arm: ArmFacts) -> dict[str, Any]:
+        surfaces = [one for one in analysis.surfaces if one.arm == arm.name]
+        return arm_facts(arm, failed.get(arm.name), found.get(arm.name), surfaces, methods)
+
     document = {
         "version": VERSION,
         "hpsearch_version": __version__,
         "study": None if study is None else study.name,
         "note": note or None,
+        "made_from": made_from or None,
         "objectives": [_objective(one) for one in analysis.objectives],
         "judged_by": None if judged is None else _objective(judged),
         "guessed": analysis.guessed,
         "options": None
         if answers is None
         else {
-            "epsilon": None if answers.options.epsilon == "se" else answers.options.epsilon,
+            "epsilon": answers.options.epsilon,
             "factor": answers.options.factor,
             "seed": answers.options.seed,
             "level": LEVEL,
@@ -58,7 +67,7 @@ def to_document(analysis: Analysis, study: Study | None = None, note: str = "") 
         "findings": [vars(one) for one in findings(analysis)],
         "warnings": [vars(one) for one in warnings(analysis)],
         "overview": overview_entry(analysis),
-        "arms": [arm_facts(arm, failed.get(arm.name), found.get(arm.name), methods) for arm in analysis.arms],
+        "arms": [arm_entry(arm) for arm in analysis.arms],
         "configurations": configuration_entries(analysis),
         "best": best_entries(analysis, methods),
         **comparison_entries(analysis, methods),
@@ -74,9 +83,9 @@ def to_json(document: dict[str, Any]) -> bytes:
     return (json.dumps(document, ensure_ascii=False, allow_nan=False, indent=1) + "\n").encode()
 
 
-def write_document(path: Path | str, analysis: Analysis, study: Study | None = None, note: str = "") -> None:
+def write_document(path: Path | str, document: dict[str, Any]) -> None:
     """Writes analysis.json; a reader never sees half a file. Raises RunError when it cannot be written."""
-    write_atomically(Path(path), to_json(to_document(analysis, study, note)))
+    write_atomically(Path(path), to_json(document))
 
 
 def _objective(found: Objective) -> dict[str, Any]:

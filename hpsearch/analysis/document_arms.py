@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hpsearch.analysis.answers import ArmAnswers
@@ -18,11 +18,12 @@ from hpsearch.analysis.document_surrogate import (
     seed_entry,
     surrogate_entry,
 )
-from hpsearch.analysis.document_values import Methods
+from hpsearch.analysis.document_values import Methods, coarse
 from hpsearch.analysis.failures import Failures
 from hpsearch.analysis.model import Model
 from hpsearch.analysis.robustness import Robust
 from hpsearch.analysis.safe import SafeRange
+from hpsearch.analysis.surface import Surface
 
 LEVELS = "share of 256 draws of the surrogate in which the level is within epsilon of the best; the others at reference"
 
@@ -31,7 +32,9 @@ CALIBRATION = (
 )  # fmt: skip
 
 
-def arm_facts(facts: ArmFacts, failed: Failures | None, found: ArmAnswers | None, methods: Methods) -> dict[str, Any]:
+def arm_facts(
+    facts: ArmFacts, failed: Failures | None, found: ArmAnswers | None, surfaces: Sequence[Surface], methods: Methods
+) -> dict[str, Any]:
     axes = [cells.axis for cells in facts.cells.values()]
     return {
         "arm": facts.name,
@@ -49,6 +52,7 @@ def arm_facts(facts: ArmFacts, failed: Failures | None, found: ArmAnswers | None
         ],
         "fixed": facts.fixed,
         "failures": None if failed is None else _failures(failed),
+        "cell_maps": [_cell_map(one) for one in surfaces],
         "answers": None if found is None else arm_answers(found, methods),
     }
 
@@ -104,6 +108,23 @@ def calibration_rows(arm: str, setting: Setting) -> list[dict[str, Any]]:
             if row is not None:
                 found.append({"arm": arm, **{name: row[name] for name in CALIBRATION}})
     return found
+
+
+def _cell_map(found: Surface) -> dict[str, Any]:
+    """Means in cells, column by column: a value per cell that has a configuration."""
+    columns = found.cells.drop(columns=["configurations", "share_not_trained"])
+    return {
+        "x": found.x.axis.name,
+        "y": found.y.axis.name,
+        "x_values": found.x.values or None,
+        "x_edges": found.x.edges or None,
+        "y_values": found.y.values or None,
+        "y_edges": found.y.edges or None,
+        "cells": {
+            name: coarse(columns[name].to_numpy(float)) if columns[name].dtype.kind == "f" else columns[name].tolist()
+            for name in map(str, columns.columns)
+        },
+    }
 
 
 def _failures(found: Failures) -> dict[str, Any]:

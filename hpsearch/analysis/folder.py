@@ -1,18 +1,22 @@
-"""A run folder -> its analysis.json and the sentences of it: what the command `analyze` does."""
+"""A run folder -> its analysis.json, made or read, and the sentences of it: what the command `analyze` does."""
 
 from __future__ import annotations
 
+import hashlib
+import json
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from hpsearch import __version__
 from hpsearch.analysis import Analysis, Options, analyze
-from hpsearch.analysis.document import write_document
+from hpsearch.analysis.document import VERSION, to_document, write_document
 from hpsearch.analysis.epsilon import parse_epsilon
 from hpsearch.analysis.findings import findings, warnings, why_nothing
 from hpsearch.analysis.sentence import Sentence
-from hpsearch.errors import InputError
+from hpsearch.errors import InputError, RunError
 from hpsearch.results import load, read_run
 from hpsearch.study import Study
 
@@ -37,15 +41,46 @@ def analyze_folder(
     within = parse_epsilon(epsilon, "--epsilon")
     if not (math.isfinite(factor) and factor > 1):
         raise InputError(f"--factor: got {factor:g}; allowed: a number > 1")
-    study = read_run(folder)
+    study, made_from = read_run(folder), fingerprint(folder)
     found = analyze(load(folder), study, options=Options(within, factor, seed), told=told)
     reason = why_nothing(found)
     if reason:
         raise InputError(f"{folder}: nothing to analyze: {reason}")
     path = out or folder / "analysis.json"
     told("writing analysis.json")
-    write_document(path, found, study)
+    write_document(path, to_document(found, study, made_from=made_from))
     return Analysed(found, study, path, findings(found), warnings(found))
+
+
+def current_document(folder: Path, told: Callable[[str], None]) -> dict[str, Any]:
+    """The folder's analysis.json, where it is of these trials, this study and this version; else made, with the options
+    of the file that is there, and written. A folder that can't be written to, or that has no result, gets no file.
+
+    Raises InputError for a folder without a run.
+    """
+    study, made_from = read_run(folder), fingerprint(folder)
+    path = folder / "analysis.json"
+    found = _read(path)
+    if found is not None and found.get("made_from") == made_from and found.get("hpsearch_version") == __version__:
+        return found
+    analysis = analyze(load(folder), study, options=_options(found), told=told)
+    document = to_document(analysis, study, made_from=made_from)
+    if not why_nothing(analysis):
+        try:
+            write_document(path, document)
+        except RunError as error:
+            told(f"{error.args[0]}; the analysis is not kept")
+    return document
+
+
+def fingerprint(folder: Path) -> str:
+    """Of all that an analysis of the folder reads: its trials and its study."""
+    made = hashlib.sha256()
+    for name in ("study.yaml", "trials.jsonl"):
+        path = folder / name
+        content = path.read_bytes() if path.is_file() else b""
+        made.update(len(content).to_bytes(8, "big") + content)
+    return made.hexdigest()
 
 
 def next_block(found: Analysed, n: int, seed: int, told: Callable[[str], None]) -> str:
@@ -65,3 +100,20 @@ def next_block(found: Analysed, n: int, seed: int, told: Callable[[str], None]) 
         seed=seed,
     )
     return to_yaml(suggested, found.study)
+
+
+def _read(path: Path) -> dict[str, Any] | None:
+    """A document of this version of the format, or None: what is torn or foreign is made anew."""
+    try:
+        found = json.loads(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+    return found if isinstance(found, dict) and found.get("version") == VERSION else None
+
+
+def _options(found: dict[str, Any] | None) -> Options:
+    """Those of an earlier document, so that a report keeps what was asked of `analyze`."""
+    known = (found or {}).get("options")
+    if not isinstance(known, dict):
+        return Options()
+    return Options(known["epsilon"], known["factor"], known["seed"])

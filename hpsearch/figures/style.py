@@ -13,12 +13,32 @@ from hpsearch.analysis.axis import Axis
 from hpsearch.figures import format as fmt
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
-INK, FAINT, GRID, EMPTY = "#1c2430", "#5d6673", "#e8ebef", "#eef0f3"
+INK, FAINT, RULE, GRID, EMPTY = "#1c2430", "#5d6673", "#c3c9d1", "#e8ebef", "#eef0f3"
+GROUND = "#ffffff"
 
 # Okabe and Ito (2008), without the yellow and the black: told apart by readers with any colour vision.
 PALETTE = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#CC79A7", "#56B4E9", "#6B5B95", "#7A7A7A")
 SYMBOLS = ("circle", "square", "diamond", "triangle-up", "triangle-down", "pentagon", "star", "hexagon")
-DASHES = ("solid", "dash", "dot", "dashdot")
+# Lines are told apart in grey too: green and vermilion are equally dark.
+DASHES = ("solid", "dash", "dot", "dashdot", "longdash", "longdashdot", "10px 3px 2px 3px 2px 3px", "2px 7px")
+
+# What a page in dark colours draws instead: the same hues, light enough to be read on a dark ground.
+DARK = {
+    GROUND: "#151a21",
+    INK: "#e6eaf0",
+    FAINT: "#9aa4b2",
+    GRID: "#2b323c",
+    EMPTY: "#232a33",
+    RULE: "#414b58",
+    "#0072B2": "#3d9be0",
+    "#E69F00": "#f0b030",
+    "#009E73": "#1fbf91",
+    "#D55E00": "#f07a2e",
+    "#CC79A7": "#e08fbd",
+    "#56B4E9": "#a5dcff",
+    "#6B5B95": "#a594d6",
+    "#7A7A7A": "#b0b0b0",
+}
 
 # Cividis (Nunez et al. 2018): even steps of lightness for readers with any colour vision.
 SEQUENTIAL = (
@@ -39,11 +59,9 @@ class Look:
 
 
 def arm_looks(arms: Sequence[str]) -> dict[str, Look]:
-    """Colours by the arms' order; from the ninth arm on they repeat with another dash."""
-    return {
-        arm: Look(PALETTE[i % len(PALETTE)], SYMBOLS[i % len(SYMBOLS)], DASHES[i // len(PALETTE) % len(DASHES)])
-        for i, arm in enumerate(arms)
-    }
+    """By the arms' order; from the ninth arm on colours and symbols repeat, with another dash."""
+    n = len(PALETTE)
+    return {arm: Look(PALETTE[i % n], SYMBOLS[i % n], DASHES[(i + i // n) % n]) for i, arm in enumerate(arms)}
 
 
 def legend_entry(arm: str, look: Look) -> go.Scatter:
@@ -100,12 +118,12 @@ def figure(height: int, **layout: object) -> go.Figure:
         template=go.layout.Template(),
         height=height,
         font={"family": FONT, "size": 13, "color": INK},
-        paper_bgcolor="white",
-        plot_bgcolor="white",
+        paper_bgcolor=GROUND,
+        plot_bgcolor=GROUND,
         margin={"l": 58, "r": 16, "t": 16, "b": 48},
         hovermode="closest",
         hoverlabel={
-            "bgcolor": "white",
+            "bgcolor": GROUND,
             "bordercolor": FAINT,
             "align": "left",
             "font": {"family": FONT, "size": 12},
@@ -172,8 +190,8 @@ def buttons(entries: list[dict[str, object]], y: float) -> list[dict[str, object
             "y": y,
             "yanchor": "top",
             "pad": {"t": 0, "r": 0},
-            "bgcolor": "white",
-            "bordercolor": "#c3c9d1",
+            "bgcolor": GROUND,
+            "bordercolor": RULE,
             "font": {"size": 12},
             "buttons": entries,
         }

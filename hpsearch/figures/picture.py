@@ -1,0 +1,40 @@
+"""A figure with what stands around it: its name, what it shows in words, and the numbers behind it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import pandas as pd
+import plotly.graph_objects as go
+
+from hpsearch.errors import InputError
+
+
+@dataclass(frozen=True)
+class Picture:
+    """key: of files and of links to it, e.g. sensitivity-rho; letters, digits, dots and dashes, unique in a report.
+    title: short, no sentence. alt: what is seen, with its main numbers, for who can't see it.
+    caption: what marks, lines, bands and n are. numbers: what is drawn, a tidy table.
+    arm: the one arm that it is about, empty where it is of several.
+    """
+
+    key: str
+    title: str
+    figure: go.Figure
+    alt: str
+    caption: str
+    numbers: pd.DataFrame
+    arm: str = ""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A picture that these data do not give, and why."""
+
+    key: str
+    title: str
+    reason: str
+
+
+class NothingToDraw(InputError):
+    """These data do not give this figure; the message says why."""
