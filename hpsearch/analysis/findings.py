@@ -24,6 +24,8 @@ __all__ = ["Sentence", "findings", "warnings", "why_nothing"]
 
 MOST = 15  # sentences
 LONGEST = 2000  # letters of one
+FEW_SEEDS = 3  # below this there is a warning
+MANY_LOST = 1 / 3  # of an arm's trials: above this there is a warning
 
 
 def findings(analysis: Analysis) -> tuple[Sentence, ...]:
@@ -54,6 +56,17 @@ def warnings(analysis: Analysis) -> tuple[Sentence, ...]:
     if (analysis.configurations["n"] <= 1).all():
         text = "every configuration ran with one seed: what a seed adds can't be told from what hyperparameters do"
         found.append(Sentence("one seed", "", text))
+    elif (few := analysis.configurations["n"].median()) < FEW_SEEDS:
+        text = f"{few:g} seeds a configuration: how much seeds spread is hardly known, intervals are wide or withheld"
+        found.append(Sentence("few seeds", "", text))
+    lost = [
+        f"{f.arm} {f.n_not_trained} of {count(f.n_ended, 'trial')}"
+        for f in analysis.failures
+        if f.n_not_trained > MANY_LOST * f.n_ended
+    ]
+    if lost:
+        text = f"much did not train, so that means say where training works, more than how well: {'; '.join(lost)}"
+        found.append(Sentence("did not train", "", text))
     alone = [b.arm for b in analysis.best if b.rank == 1 and b.confirmation is None]
     if alone:
         text = f"{listed(alone)}: the best is not confirmed on fresh seeds; the mean it was selected by is optimistic"

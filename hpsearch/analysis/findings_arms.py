@@ -60,7 +60,7 @@ def _safe(name: str, found: Sequence[tuple[ArmAnswers, SafeRange]]) -> Sentence 
     within = _within(found)
     text = f"{name} is safe within {within} of the best: {'; '.join(clauses)}"
     text += _withheld(reasons)
-    return Sentence("safe range", found[0][0].arm if len(found) == 1 else "", text)
+    return Sentence("safe range", found[0][0].arm if len(found) == 1 else "", text, name)
 
 
 def _range(one: ArmAnswers, safe: SafeRange) -> tuple[str, str]:
