@@ -13,6 +13,8 @@ from hpsearch.figures.style import safe
 
 MOST_LISTED = 5  # configurations that a cell's hover names
 
+HOW = {"pooled": "variance of the arm", "own": "its own variance", "cliff": "by the surrogate, beside a cliff"}
+
 # One row of a table. Rows are dicts here, because a pandas row takes a hundred times longer to read.
 Row = dict[Any, Any]
 
@@ -46,7 +48,7 @@ def _configuration(row: Row, names: Sequence[str], objective: Objective) -> str:
         lines.append(f"sd over seeds {fmt.spread(objective, row['sd'])}")
     if pd.notna(row["low"]):
         ends = f"{fmt.metric(objective, row['low'])} to {fmt.metric(objective, row['high'])}"
-        lines.append(f"95 % interval {ends} ({row['interval']} variance)")
+        lines.append(f"95 % interval {ends} ({HOW.get(row['interval'], row['interval'])})")
     if row["n_not_trained"]:
         ended = row["n_trained"] + row["n_not_trained"]
         lines.append(f"<b>{int(row['n_not_trained'])} of {int(ended)} did not train</b>")
