@@ -46,6 +46,12 @@ SEQUENTIAL = (
     *("#8a8678", "#a59c74", "#c3b369", "#e1cc55", "#fee838"),
 )
 
+# Plasma (van der Walt and Smith 2015) without its ends: even steps of lightness, seen on white and on black.
+RAMP = ("#7a02a8", "#9511a1", "#ad2793", "#c23d80", "#d5546e", "#e56b5d", "#f2844b", "#fa9e3b")
+
+# Marks on the cells of a map, whose colours are the same on a dark page: these are, too.
+ON_MAP, AROUND_MARK = "#fefefe", "#0b1016"
+
 LONGEST_NAME = 40  # characters of an arm, parameter or value that a picture shows
 
 
@@ -103,11 +109,12 @@ def error_bars(mean: pd.Series, half: pd.Series, share: bool, colour: str) -> di
     }
 
 
-def safe(text: object) -> str:
-    """A name for a plotly label: plotly reads a subset of HTML there, so it must be escaped, and one line."""
+def safe(text: object, longest: int = LONGEST_NAME) -> str:
+    """A name for a plotly label: plotly reads a subset of HTML there, so it must be escaped, and one line of at most
+    `longest` characters."""
     line = " ".join(str(text).split())
-    if len(line) > LONGEST_NAME:
-        line = line[: LONGEST_NAME - 1] + "\N{HORIZONTAL ELLIPSIS}"
+    if len(line) > longest:
+        line = line[: longest - 1] + "\N{HORIZONTAL ELLIPSIS}"
     return html.escape(line, quote=False)
 
 
@@ -136,7 +143,7 @@ def figure(height: int, **layout: object) -> go.Figure:
 
 def axis_style(title: str, **more: object) -> dict[str, object]:
     return {
-        "title": {"text": title, "standoff": 8},
+        "title": {"text": title, "standoff": 8, "font": {"size": 13}},
         "gridcolor": GRID,
         "linecolor": FAINT,
         "tickcolor": FAINT,
