@@ -63,7 +63,7 @@ def pictures(result: Result) -> list[Picture | Missing]:
 
 
 def _draw(info: FrontInfo, looks: dict[str, Look]) -> go.Figure:
-    fig = figure(HEIGHT)
+    fig = figure(HEIGHT + 20 * max(0, len(info.arms) - 6))  # the legend's lines on a phone
     for arm in info.arms:
         fig.add_trace(legend_entry(arm, looks[arm]))
     if info.computed:

@@ -175,7 +175,7 @@ def test_hostile_names_are_inert(result: Result) -> None:
 
 
 def test_half_of_the_seeds_reach_the_line(result: Result) -> None:
-    """By its definition, from the trials: at each corner, and not for a little less compute or a little more quality."""
+    """By definition, from the trials: at each corner, and for no less compute and no more quality."""
     trials = result.trials
     rows = trials[~trials["sampling.confirm"] & (trials["status"] == "complete")]
     for one in attainment.attainment_info(result).of("flops"):
