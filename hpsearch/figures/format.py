@@ -156,3 +156,8 @@ def _scaled(value: float) -> tuple[str, str]:
         if abs(value) >= size:
             return number(value / size), prefix
     return number(value), ""
+
+
+def rounded(value: float, digits: int = 5) -> float:
+    """With `digits` significant digits: what a drawing needs, and a page can carry many thousands of."""
+    return float(f"{value:.{digits}g}")
