@@ -43,10 +43,10 @@ def compare_runs(runs: Sequence[Run], seed: int = 0, told: Told = lambda step: N
     """Arms are matched by name, hyperparameters by name and scale, configurations by their values.
 
     An arm is read off the runs' surrogates where their intervals may be given: in simulated comparisons these held,
-    and were a third as wide as what shared configurations alone give. Where they may not, an arm of which the runs
-    share at least half of the configurations, each with two seeds or more, is measured on these, without a model.
-    Else it has the surrogates' numbers without intervals. Surrogates take some seconds an arm and run unless
-    `Run.analysis` has them. told: called with each step's name.
+    and on smooth responses were a third as wide as what shared configurations alone give. Where they may not, an arm
+    of which the runs share at least half of the configurations, each with two seeds or more, is measured on these,
+    without a model. Else it has the surrogates' numbers without intervals. Surrogates take some seconds an arm and run
+    unless `Run.analysis` has them. told: called with each step's name.
     Raises InputError where the runs' first objectives differ, or two runs have one name.
     """
     tasks, runs_left_out = tasks_of(runs)
