@@ -44,6 +44,13 @@ class Format(StrEnum):
     optuna = "optuna"
 
 
+class FigureFormat(StrEnum):
+    svg = "svg"
+    png = "png"
+    pdf = "pdf"
+    csv = "csv"
+
+
 Reference = Annotated[str, typer.Argument(metavar="STUDY", help="A study file, or the name of a shipped study.")]
 Out = Annotated[
     Path | None, typer.Option("--out", metavar="DIR", help="The run folder; runs/NAME-OF-THE-STUDY unless given.")
@@ -199,11 +206,47 @@ def analyze(
 def report(
     folder: Folder,
     out: Annotated[Path | None, typer.Option(metavar="FILE", help="DIR/report.html unless given.")] = None,
+    figures: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Also write every figure as a file of its own.")
+    ] = None,
+    format_: Annotated[
+        FigureFormat | None,
+        typer.Option("--format", help="Of the figures; svg unless given. csv: the numbers behind each."),
+    ] = None,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Serve the report on 127.0.0.1 while the run goes on, and refresh it.")
+    ] = False,
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Of --watch; any that is free unless given.")] = 0,
+    quiet: Quiet = False,
 ) -> None:
-    """Write the report: one HTML file that needs no network."""
-    from hpsearch.reporting import report as write
+    """Write the report: one HTML file that needs no network.
 
-    typer.echo(f"report: {write(folder, out)}")
+    It draws analysis.json, which is made first where it is not of these trials.
+    """
+    from hpsearch.errors import InputError
+    from hpsearch.terminal import steps
+
+    if format_ is not None and figures is None:
+        raise InputError("--format: is of --figures; give --figures DIR too")
+    if watch and (figures is not None or out is not None):
+        raise InputError("--watch: serves the report and writes no file; leave --out and --figures out")
+    if watch:
+        from hpsearch.reporting.live import serve
+
+        try:
+            serve(folder, port, lambda step: None, lambda url: typer.echo(f"report: {url} (Ctrl-C ends it)"))
+        except KeyboardInterrupt:
+            return  # the way to end it
+    from hpsearch.reporting import report as write
+    from hpsearch.reporting import write_figures
+
+    with steps(quiet) as say:
+        path = write(folder, out, told=say)
+        written = [] if figures is None else write_figures(folder, figures, format_ or "svg", say)
+    if not quiet:
+        typer.echo(f"report: {path}")
+        if figures is not None:
+            typer.echo(f"figures: {len(written)} files in {figures}")
 
 
 @app.command()

@@ -40,7 +40,7 @@ def test_findings_are_printed_and_every_number_is_written(fresh):
     assert f"analysis: {fresh / 'analysis.json'}" in result.stdout
     assert result.stderr == ""  # no progress where there is no terminal
     document = json.loads((fresh / "analysis.json").read_text())
-    assert document["version"] == 1 and document["arms"][0]["answers"]["configurations_used"] == 9
+    assert document["version"] == 2 and document["arms"][0]["answers"]["configurations_used"] == 9
     assert document["findings"][0]["text"] in " ".join(result.stdout.split())
 
 

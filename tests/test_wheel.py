@@ -23,7 +23,7 @@ for command in commands:
     result = typer.testing.CliRunner().invoke(app, command.split())
     assert result.exit_code == 0, result.output
     said[command] = result.stdout
-said["template"] = files("hpsearch.reporting").joinpath("template.html").is_file()
+said["template"] = files("hpsearch.reporting").joinpath("templates/report.html").is_file()
 print(json.dumps(said))
 """
 

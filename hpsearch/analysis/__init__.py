@@ -1,141 +1,28 @@
-"""table -> frozen results: what the report draws, computed from the rows of trials.jsonl and nothing live."""
+"""table -> frozen results: what the report draws, computed from the rows of trials.jsonl and nothing live.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from itertools import combinations
-from typing import TYPE_CHECKING
+The names here come when they are first used: a report that draws analysis.json loads no model of the response.
+"""
 
-import pandas as pd
+from __future__ import annotations
 
-from hpsearch.analysis.answers import Answers, Options, Told, answer
-from hpsearch.analysis.arms import ArmFacts, describe_arms
-from hpsearch.analysis.best import Best, best_of_arms
-from hpsearch.analysis.columns import standard
-from hpsearch.analysis.compare import Difference, differences
-from hpsearch.analysis.configurations import summarize
-from hpsearch.analysis.decomposition import LEADING
-from hpsearch.analysis.failures import Failures, failures
-from hpsearch.analysis.objective import Objective, find_objectives, on_test
-from hpsearch.analysis.overview import Overview, describe_run
-from hpsearch.analysis.pareto import Front, fronts
-from hpsearch.analysis.sensitivity import Sensitivity, sensitivities
-from hpsearch.analysis.surface import Surface, surface
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hpsearch.study import Study
+    from hpsearch.analysis.answers import Options
+    from hpsearch.analysis.whole import Analysis, analyze
 
 __all__ = ["Analysis", "Options", "analyze"]
 
-EVEN = ("grid", "random", "qmc")  # samplers that do not look at results
+_HOME = {
+    "Analysis": "hpsearch.analysis.whole",
+    "Options": "hpsearch.analysis.answers",
+    "analyze": "hpsearch.analysis.whole",
+}
 
 
-@dataclass(frozen=True)
-class Analysis:
-    """Everything that a report shows.
+def __getattr__(name: str) -> Any:
+    if name in _HOME:
+        import importlib
 
-    trials: the table with all standard columns. objectives: the first one selects; empty if none was found.
-    guessed: objectives and axes come from the columns and the observed values, not from a study.
-    configurations: the rows of `summarize` for the first objective. answers: what needs a model of the response; None
-    where that was not asked or no trial has the objective.
-    """
-
-    trials: pd.DataFrame
-    objectives: tuple[Objective, ...]
-    test: Objective | None
-    guessed: bool
-    arms: tuple[ArmFacts, ...]
-    overview: Overview
-    configurations: pd.DataFrame
-    best: tuple[Best, ...]
-    differences: tuple[Difference, ...]
-    fronts: tuple[Front, ...]
-    sensitivities: tuple[Sensitivity, ...]
-    surfaces: tuple[Surface, ...]
-    failures: tuple[Failures, ...]
-    answers: Answers | None = None
-
-    @property
-    def objective(self) -> Objective | None:
-        return self.objectives[0] if self.objectives else None
-
-    @property
-    def adaptive(self) -> tuple[int, int]:
-        """Configurations that an adaptive sampler chose, and all of them; confirmation runs are neither."""
-        selection = self.trials[~self.trials["sampling.confirm"]]
-        if "sampling.sampler" not in selection.columns:
-            return 0, selection["configuration_id"].nunique()
-        chosen = selection["sampling.sampler"].notna() & ~selection["sampling.sampler"].isin(EVEN)
-        return selection.loc[chosen, "configuration_id"].nunique(), selection["configuration_id"].nunique()
-
-    @property
-    def measured(self) -> bool:
-        """Whether any configuration has a mean of the objective."""
-        return bool((self.configurations["n"] > 0).any())
-
-
-def analyze(
-    table: pd.DataFrame,
-    study: "Study | None" = None,
-    objectives: dict[str, str] | None = None,
-    options: Options | None = Options(),  # noqa: B008 - frozen
-    told: Told = lambda step: None,
-) -> Analysis:
-    """All statistics of a table like `hpsearch.load`'s.
-
-    study: gives ranges, defaults and objectives; without one they are taken from the observed values, and `guessed`
-    says so. objectives (name -> maximize or minimize) overrules the study's. options: of the questions that need a
-    model; None leaves these out, which takes a second instead of some ten. told: called with each step's name.
-    Raises InputError for a table without the needed columns.
-    """
-    base = _tables(table, study, objectives)
-    goal = base.objective
-    if options is None or goal is None or not base.measured:
-        return base
-    made = answer(
-        base.trials, base.configurations, base.arms, base.best, base.fronts, base.failures, goal, base.test or goal,
-        study, options, told,
-    )  # fmt: skip
-    pairs = {arm.arm: tuple(arm.maps) for arm in made.arms if arm.maps}
-    return replace(base, answers=made, surfaces=_surfaces(base.configurations, base.arms, pairs))
-
-
-def _tables(table: pd.DataFrame, study: "Study | None", objectives: dict[str, str] | None) -> Analysis:
-    trials = standard(table)
-    goals, objectives_guessed = find_objectives(trials, study, objectives)
-    arms = describe_arms(trials, study)
-    names = [arm.name for arm in arms]
-    metric = goals[0].column if goals else "val_accuracy"
-    configurations = summarize(trials, metric)
-    test = on_test(trials, goals[0]) if goals else None
-    best = best_of_arms(trials, configurations, names, goals[0], test) if goals else ()
-    return Analysis(
-        trials=trials,
-        objectives=goals,
-        test=test,
-        guessed=objectives_guessed or study is None,
-        arms=arms,
-        overview=describe_run(trials, names),
-        configurations=configurations,
-        best=best,
-        differences=differences(trials, names, best, test or goals[0]) if goals else (),
-        fronts=fronts(configurations, goals) if goals else (),
-        sensitivities=sensitivities(configurations, arms),
-        surfaces=_surfaces(configurations, arms, {}),
-        failures=failures(configurations, arms),
-    )
-
-
-def _surfaces(
-    configurations: pd.DataFrame, arms: tuple[ArmFacts, ...], pairs: Mapping[str, Sequence[tuple[str, str]]]
-) -> tuple[Surface, ...]:
-    """A map per arm and pair of searched hyperparameters that has at least one measured cell.
-
-    pairs: of the arms that have a surrogate, those that it was drawn over. Of the other arms the first eight
-    hyperparameters: of twenty there would be 190 pairs.
-    """
-    made = []
-    for arm in arms:
-        for x, y in pairs.get(arm.name) or combinations(list(arm.cells)[:LEADING], 2):
-            if {f"params.{x}", f"params.{y}"} <= set(configurations.columns):
-                made.append(surface(configurations, arm.name, arm.cells[x], arm.cells[y]))
-    return tuple(s for s in made if len(s.cells))
+        return getattr(importlib.import_module(_HOME[name]), name)
+    raise AttributeError(f"module 'hpsearch.analysis' has no attribute {name!r}")

@@ -24,13 +24,12 @@ from hpsearch.analysis.document_study import (
 )
 from hpsearch.analysis.document_values import Methods, clean
 from hpsearch.analysis.findings import findings, warnings
+from hpsearch.analysis.folder import VERSION
 from hpsearch.analysis.objective import Objective
 from hpsearch.results import write_atomically
 
 if TYPE_CHECKING:
     from hpsearch.study import Study
-
-VERSION = 1
 
 
 def to_document(analysis: Analysis, study: Study | None = None, note: str = "", made_from: str = "") -> dict[str, Any]:

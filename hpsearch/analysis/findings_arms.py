@@ -78,10 +78,10 @@ def _range(one: ArmAnswers, safe: SafeRange) -> tuple[str, str]:
 
 
 def _trains(safe: SafeRange) -> str:
-    """Where 9 of 10 seeds stop to train, on the sides where they do."""
+    """Where half of the seeds stop to train, on the sides where they do."""
     ends = (("from", safe.trains_from), ("up to", safe.trains_to))
     told = [f"{word} {number(end.value)}" for word, end in ends if end is not None]
-    return f"; 9 of 10 seeds train {' and '.join(told)}" if told else ""
+    return f"; half of the seeds train {' and '.join(told)}" if told else ""
 
 
 def _same(end: float, edge: float | None) -> bool:

@@ -13,6 +13,7 @@ import plotly.graph_objects as go
 from hpsearch.analysis.axis import Axis
 from hpsearch.analysis.writing import briefly
 from hpsearch.figures import format as fmt
+from hpsearch.figures import sketch
 from hpsearch.figures.across_result import Comparison, Several, compare
 from hpsearch.figures.across_rows import ROW_LABEL, heading, known, rounded
 from hpsearch.figures.hover import Row
@@ -81,16 +82,16 @@ def plot_across_best(sources: Several, parameter: str) -> go.Figure:
     `compare` takes them.
     """
     comparison = compare(sources)
-    return draw_best(across_best_info(comparison, parameter), comparison.looks)
+    return draw_best(across_best_info(comparison, parameter), comparison.looks).to_plotly()
 
 
-def draw_best(info: BestInfo, looks: dict[str, Look]) -> go.Figure:
+def draw_best(info: BestInfo, looks: dict[str, Look]) -> sketch.Figure:
     arms = list(dict.fromkeys(info.rows["arm"]))
     n = len(info.rows) + len(arms)  # a heading per arm takes a row
     fig = figure(height=ROW * n + 150)
     choice = info.axis.kind == "choice"
     for name, trace in _keys(choice):
-        fig.add_trace(go.Scatter(x=[None], y=[None], name=name, hoverinfo="skip", **trace))
+        fig.add_trace(sketch.Scatter(x=[None], y=[None], name=name, hoverinfo="skip", **trace))
     y = n
     for arm in arms:
         y -= 1
@@ -148,7 +149,7 @@ def _best_row(
     return row, []
 
 
-def _range(row: Row, look: Look, y: float) -> Iterator[go.Scatter]:
+def _range(row: Row, look: Look, y: float) -> Iterator[sketch.Scatter]:
     """What was searched, the safe range in it with the intervals of its ends, the best value."""
     if math.isfinite(row["searched_low"]):
         yield _plain([row["searched_low"], row["searched_high"]], [y, y], "lines", line={"color": EMPTY, "width": 14})
@@ -166,7 +167,7 @@ def _range(row: Row, look: Look, y: float) -> Iterator[go.Scatter]:
                 whisker = {"symbol": "line-ns-open", "size": 7, "color": look.colour, "line": {"width": 1.4}}
                 line = {"color": look.colour, "width": 1.4}
                 yield _plain([below, above], [at, at], "lines+markers", line=line, marker=whisker)
-    yield go.Scatter(
+    yield sketch.Scatter(
         x=rounded([row["best"]]),
         y=[y],
         mode="markers",
@@ -177,14 +178,14 @@ def _range(row: Row, look: Look, y: float) -> Iterator[go.Scatter]:
     )
 
 
-def _levels(info: BestInfo, row: Row, levels: pd.DataFrame, look: Look, y: float) -> Iterator[go.Scatter]:
+def _levels(info: BestInfo, row: Row, levels: pd.DataFrame, look: Look, y: float) -> Iterator[sketch.Scatter]:
     if not len(levels):
         return
     x = info.axis.positions(levels["level"])
     chances = levels["within_epsilon"].to_numpy(float)
     told = [f"{100 * p:.0f}" for p in chances] if len(info.axis.choices) <= MOST_TEXTS else None
     best = [str(level) == str(row["best"]) for level in levels["level"]]
-    yield go.Scatter(
+    yield sketch.Scatter(
         x=rounded(x),
         y=[y] * len(x),
         mode="markers" if told is None else "markers+text",
@@ -249,5 +250,5 @@ def _axis(axis: Axis) -> dict[str, object]:
     return found | {"ticktext": [safe(t if len(t) <= TICK else t[: TICK - 1] + "…") for t in labels]}
 
 
-def _plain(x: list[Any], y: list[float], mode: str, **more: object) -> go.Scatter:
-    return go.Scatter(x=rounded(x), y=y, mode=mode, showlegend=False, hoverinfo="skip", **more)
+def _plain(x: list[Any], y: list[float], mode: str, **more: object) -> sketch.Scatter:
+    return sketch.Scatter(x=rounded(x), y=y, mode=mode, showlegend=False, hoverinfo="skip", **more)

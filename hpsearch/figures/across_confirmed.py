@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 
 from hpsearch.analysis.writing import briefly
 from hpsearch.figures import format as fmt
+from hpsearch.figures import sketch
 from hpsearch.figures.across_result import Comparison, Several, compare
 from hpsearch.figures.across_rows import ROW_LABEL, heading, known, rounded
 from hpsearch.figures.hover import Row
@@ -75,10 +76,10 @@ def plot_across_confirmed(sources: Several) -> go.Figure:
     `compare` takes them.
     """
     comparison = compare(sources)
-    return draw_confirmed(across_confirmed_info(comparison), comparison.looks)
+    return draw_confirmed(across_confirmed_info(comparison), comparison.looks).to_plotly()
 
 
-def draw_confirmed(info: ConfirmedInfo, looks: dict[str, Look]) -> go.Figure:
+def draw_confirmed(info: ConfirmedInfo, looks: dict[str, Look]) -> sketch.Figure:
     panels = [(str(task), rows) for task, rows in info.rows.groupby("task", sort=False)]
     sizes = [ROW * len(rows) + AROUND for _, rows in panels]
     fig = figure(height=sum(sizes) + 24, showlegend=False)
@@ -110,7 +111,7 @@ def draw_confirmed(info: ConfirmedInfo, looks: dict[str, Look]) -> go.Figure:
     return fig
 
 
-def _confirmed(row: Row, look: Look, y: float, share: bool, end: str) -> go.Scatter:
+def _confirmed(row: Row, look: Look, y: float, share: bool, end: str) -> sketch.Scatter:
     unit = scale(share)
     measured = math.isfinite(row["low"])
     up, down = (unit * (row["high"] - row["mean"]), unit * (row["mean"] - row["low"])) if measured else (0.0, 0.0)
@@ -126,7 +127,7 @@ def _confirmed(row: Row, look: Look, y: float, share: bool, end: str) -> go.Scat
         f"95 % {shown(row['low'])} to {shown(row['high'])}" if measured else f"no interval: {safe(briefly(row['why']))}"
     )
     lines.append(safe(row["params"]))
-    return go.Scatter(
+    return sketch.Scatter(
         x=rounded([unit * row["mean"]]),
         y=[y],
         xaxis=f"x{end}",

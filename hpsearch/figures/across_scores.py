@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from hpsearch.analysis.writing import briefly
 from hpsearch.figures import format as fmt
+from hpsearch.figures import sketch
 from hpsearch.figures.across_result import Comparison, Several, compare
 from hpsearch.figures.across_rows import ROW_LABEL, heading, known, rounded
 from hpsearch.figures.hover import Row
@@ -62,10 +63,10 @@ def plot_across_loss(sources: Several) -> go.Figure:
     interval, beneath it every task's loss. sources: as `compare` takes them.
     """
     comparison = compare(sources)
-    return draw_loss(across_loss_info(comparison), comparison.looks)
+    return draw_loss(across_loss_info(comparison), comparison.looks).to_plotly()
 
 
-def draw_loss(info: LossInfo, looks: dict[str, Look]) -> go.Figure:
+def draw_loss(info: LossInfo, looks: dict[str, Look]) -> sketch.Figure:
     n = len(info.arms)
     tasks = list(dict.fromkeys(info.tasks["task"]))
     fig = figure(height=96 + ROW * n + LEGEND * len(tasks))
@@ -77,7 +78,7 @@ def draw_loss(info: LossInfo, looks: dict[str, Look]) -> go.Figure:
         look, y = looks[arm["arm"]], n - 1 - i
         own = info.tasks[info.tasks["arm"] == arm["arm"]]
         fig.add_trace(
-            go.Scatter(
+            sketch.Scatter(
                 x=rounded(own["loss"]),
                 y=[y - BELOW] * len(own),
                 mode="markers",
@@ -93,7 +94,7 @@ def draw_loss(info: LossInfo, looks: dict[str, Look]) -> go.Figure:
             )
         )
         fig.add_trace(
-            go.Scatter(
+            sketch.Scatter(
                 x=rounded([arm["loss"]]),
                 y=[y],
                 error_x=_bars(arm, "loss", "low", "high", look.colour),
@@ -118,10 +119,10 @@ def plot_across_plane(sources: Several) -> go.Figure:
     through the first arm (Adkins, Bowling and White, arXiv 2412.07165). sources: as `compare` takes them.
     """
     comparison = compare(sources)
-    return draw_plane(across_loss_info(comparison), comparison.looks)
+    return draw_plane(across_loss_info(comparison), comparison.looks).to_plotly()
 
 
-def draw_plane(info: LossInfo, looks: dict[str, Look]) -> go.Figure:
+def draw_plane(info: LossInfo, looks: dict[str, Look]) -> sketch.Figure:
     """The lines go through the first arm: on the diagonal one setting for all tasks scores as its one setting does."""
     fig = figure(height=440 + LEGEND * len(info.arms))
     rows = info.arms.to_dict("records")
@@ -130,7 +131,7 @@ def draw_plane(info: LossInfo, looks: dict[str, Look]) -> go.Figure:
     for arm in rows:
         fig.add_trace(legend_entry(arm["arm"], looks[arm["arm"]]))
     fig.add_trace(
-        go.Scatter(
+        sketch.Scatter(
             x=xs,
             y=[control["single"] + x for x in xs],
             mode="lines",
@@ -142,7 +143,7 @@ def draw_plane(info: LossInfo, looks: dict[str, Look]) -> go.Figure:
     for arm in rows:
         look = looks[arm["arm"]]
         fig.add_trace(
-            go.Scatter(
+            sketch.Scatter(
                 x=rounded([arm["loss"]]),
                 y=rounded([arm["tuned"]]),
                 error_x=_bars(arm, "loss", "low", "high", look.colour),
@@ -280,9 +281,9 @@ def _bars(row: Row, value: str, low: str, high: str, colour: str) -> dict[str, o
     }
 
 
-def _key(name: str, symbol: str, colour: str, size: int) -> go.Scatter:
+def _key(name: str, symbol: str, colour: str, size: int) -> sketch.Scatter:
     marker = {"symbol": symbol, "color": colour, "size": size}
-    return go.Scatter(x=[None], y=[None], mode="markers", marker=marker, name=name, hoverinfo="skip")
+    return sketch.Scatter(x=[None], y=[None], mode="markers", marker=marker, name=name, hoverinfo="skip")
 
 
 def _range(rows: pd.DataFrame, columns: tuple[str, ...]) -> list[float]:

@@ -72,7 +72,7 @@ def plot_along(source: Source, arm: str, study: Study | None = None) -> go.Figur
     of the trials that had not trained by then.
     """
     result = read_result(source, study)
-    return draw_along(along_info(result, arm), result)
+    return draw_along(along_info(result, arm), result).to_plotly()
 
 
 def pictures(result: Result) -> list[Picture | Missing]:

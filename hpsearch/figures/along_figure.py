@@ -6,10 +6,10 @@ import math
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from hpsearch.analysis.writing import percent
 from hpsearch.figures import format as fmt
+from hpsearch.figures import sketch
 from hpsearch.figures.result import Result
 from hpsearch.figures.shares import no_intervals, share_text
 from hpsearch.figures.style import EMPTY, FAINT, Look, arm_looks, axis_style, faded, figure, safe
@@ -22,7 +22,7 @@ LEGEND_ROW = 18  # pixels; two names in each on a narrow card
 MOST_BANDS = 4  # more on top of each other cannot be read: then the intervals are bars
 
 
-def draw_along(info: AlongInfo, result: Result) -> go.Figure:
+def draw_along(info: AlongInfo, result: Result) -> sketch.Figure:
     height = HEIGHT + LEGEND_ROW * max(0, -(-len(info.drawn) // 2) - 1)
     fig = figure(height=height)
     looks = arm_looks(result.parameters)  # a hyperparameter looks the same in every arm
@@ -48,14 +48,14 @@ def draw_along(info: AlongInfo, result: Result) -> go.Figure:
     return fig
 
 
-def _bands(rows: pd.DataFrame, look: Look) -> list[go.Scatter]:
+def _bands(rows: pd.DataFrame, look: Look) -> list[sketch.Scatter]:
     known = rows.dropna(subset=["low", "high"])
     if known.empty:
         return []
     x = (100 * known["fraction"]).tolist()
     low, high = ((100 * known[end]).round(2).tolist() for end in ("low", "high"))
     return [
-        go.Scatter(
+        sketch.Scatter(
             x=x + x[::-1],
             y=high + low[::-1],
             mode="lines",
@@ -69,12 +69,12 @@ def _bands(rows: pd.DataFrame, look: Look) -> list[go.Scatter]:
     ]
 
 
-def _line(rows: pd.DataFrame, name: str, look: Look, info: AlongInfo, bars: bool) -> go.Scatter:
+def _line(rows: pd.DataFrame, name: str, look: Look, info: AlongInfo, bars: bool) -> sketch.Scatter:
     """bars: the intervals as bars, for there are no bands."""
     up, down = ((100 * (rows[end] - rows["value"]).abs()).fillna(0.0).round(2).tolist() for end in ("high", "low"))
     ends = {"array": up, "arrayminus": down, "symmetric": False, "width": 0, "thickness": 1.2}
     moments = info.moments.set_index("fraction")
-    return go.Scatter(
+    return sketch.Scatter(
         x=(100 * rows["fraction"]).tolist(),
         y=(100 * rows["value"]).round(2).tolist(),
         error_y={**ends, "color": faded(look.colour, 0.45)} if bars else None,
@@ -99,14 +99,14 @@ def _hover(row: dict[Any, Any], moment: pd.Series) -> str:
     return "<br>".join(lines)
 
 
-def _not_trained(info: AlongInfo) -> list[go.Bar]:
+def _not_trained(info: AlongInfo) -> list[sketch.Bar]:
     """A row of boxes, filled as far as trials did not train, with the share as text."""
     known = info.moments.dropna(subset=["not_trained"])
     x, n = (100 * known["fraction"]).tolist(), len(known)
     shared = {"x": x, "width": 6, "yaxis": "y2", "showlegend": False, "hoverinfo": "skip"}
     text = {"textposition": "outside", "constraintext": "none", "cliponaxis": False, "textangle": 0}
     return [
-        go.Bar(
+        sketch.Bar(
             y=[1] * n,
             marker={"color": EMPTY, "line": {"width": 0}},
             text=[percent(share) for share in known["not_trained"]],
@@ -114,7 +114,7 @@ def _not_trained(info: AlongInfo) -> list[go.Bar]:
             **text,
             **shared,
         ),
-        go.Bar(y=known["not_trained"].round(4).tolist(), marker={"color": FAINT, "line": {"width": 0}}, **shared),
+        sketch.Bar(y=known["not_trained"].round(4).tolist(), marker={"color": FAINT, "line": {"width": 0}}, **shared),
     ]
 
 

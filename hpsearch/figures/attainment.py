@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from hpsearch.analysis.answer import Answer
 from hpsearch.analysis.objective import Objective
 from hpsearch.figures import format as fmt
+from hpsearch.figures import sketch
 from hpsearch.figures.compute_axis import spent_axis
 from hpsearch.figures.panels import Line, View, panels
 from hpsearch.figures.picture import Missing, NothingToDraw, Picture
@@ -85,7 +86,7 @@ def plot_attainment(source: Source, study: Study | None = None) -> go.Figure:
     quarters of the seeds, beside the first arm's line. A switch between the costs.
     """
     result = read_result(source, study)
-    return _draw(attainment_info(result), result)
+    return _draw(attainment_info(result), result).to_plotly()
 
 
 def pictures(result: Result) -> list[Picture | Missing]:
@@ -114,7 +115,7 @@ def _attained(entry: dict[str, Any]) -> Attained:
     )
 
 
-def _draw(info: AttainmentInfo, result: Result) -> go.Figure:
+def _draw(info: AttainmentInfo, result: Result) -> sketch.Figure:
     y = axis_style(safe(fmt.axis_title(info.objective))) | {"title_font_size": 13}
     return panels(info.arms, result.looks, [_view(info, cost) for cost in info.costs], y)
 

@@ -10,6 +10,7 @@ import plotly.graph_objects as go
 from hpsearch.analysis.answer import Answer
 from hpsearch.analysis.writing import briefly, count
 from hpsearch.figures import format as fmt
+from hpsearch.figures import sketch
 from hpsearch.figures.best_info import BestEntry, BestInfo, best_info
 from hpsearch.figures.best_table import best_rows
 from hpsearch.figures.picture import Missing, NothingToDraw, Picture
@@ -30,7 +31,7 @@ def plot_best(source: Source, study: Study | None = None) -> go.Figure:
     on those seeds; a hollow dot, the mean that selected it, which is optimistic.
     """
     result = read_result(source, study)
-    return _draw(best_info(result), result.looks)
+    return _draw(best_info(result), result.looks).to_plotly()
 
 
 def pictures(result: Result) -> list[Picture | Missing]:
@@ -41,11 +42,11 @@ def pictures(result: Result) -> list[Picture | Missing]:
     return [Picture(KEY, TITLE, _draw(info, result.looks), _alt(info), _caption(info), _numbers(info))]
 
 
-def _draw(info: BestInfo, looks: dict[str, Look]) -> go.Figure:
+def _draw(info: BestInfo, looks: dict[str, Look]) -> sketch.Figure:
     rows = [_row(info, one) for one in info.entries]
     fig = row_figure(rows, _axis(info))
     for name, marker in _legend(info):
-        shown = go.Scatter(x=[None], y=[None], mode="markers", marker=marker, name=name, hoverinfo="skip")
+        shown = sketch.Scatter(x=[None], y=[None], mode="markers", marker=marker, name=name, hoverinfo="skip")
         fig.add_trace(shown)
     for one, y in zip(info.entries, centres(rows), strict=True):
         fig.add_traces(_marks(info, one, y, looks[one.arm]))
@@ -62,7 +63,7 @@ def _legend(info: BestInfo) -> list[tuple[str, dict[str, object]]]:
     return [*entries, (f"{goal}, selected: optimistic", _marker(FAINT, "circle-open"))]
 
 
-def _marks(info: BestInfo, one: BestEntry, y: float, look: Look) -> list[go.Scatter]:
+def _marks(info: BestInfo, one: BestEntry, y: float, look: Look) -> list[sketch.Scatter]:
     """One below the other: what counts, the selecting metric on the same seeds, what selected it."""
     times, main, text = scale(info.objective.share), one.confirmed, _hover(info, one)
     hollow = _marker(look.colour, f"{look.symbol}-open")
@@ -81,14 +82,16 @@ def _marks(info: BestInfo, one: BestEntry, y: float, look: Look) -> list[go.Scat
     return [*traces, _dot(one.selection.value * times, bottom, hollow, text)]
 
 
-def _dot(x: float, y: float, marker: dict[str, object], text: str) -> go.Scatter:
-    return go.Scatter(x=[x], y=[y], mode="markers", marker=marker, showlegend=False, hoverinfo="text", hovertext=[text])
+def _dot(x: float, y: float, marker: dict[str, object], text: str) -> sketch.Scatter:
+    return sketch.Scatter(
+        x=[x], y=[y], mode="markers", marker=marker, showlegend=False, hoverinfo="text", hovertext=[text]
+    )
 
 
-def _bar(found: Answer, y: float, width: float, colour: str, times: float) -> go.Scatter:
+def _bar(found: Answer, y: float, width: float, colour: str, times: float) -> sketch.Scatter:
     ends = [found.low * times, found.high * times] if found.has_interval else [None, None]
     line = {"color": colour, "width": width}
-    return go.Scatter(x=ends, y=[y, y], mode="lines", line=line, hoverinfo="skip", showlegend=False)
+    return sketch.Scatter(x=ends, y=[y, y], mode="lines", line=line, hoverinfo="skip", showlegend=False)
 
 
 def _marker(colour: str, symbol: str) -> dict[str, object]:

@@ -32,7 +32,7 @@ def plot_curves(source: Source, arm: str, colour_by: str | None = None, study: S
     result = read_result(source, study)
     if colour_by is not None and colour_by not in result.searched(arm):
         raise InputError(f"colour_by must be one of {listed(result.searched(arm))}, but got {colour_by!r}")
-    return draw_curves(curves_info(result, arm), result, colour_by)
+    return draw_curves(curves_info(result, arm), result, colour_by).to_plotly()
 
 
 def pictures(result: Result) -> list[Picture | Missing]:

@@ -6,9 +6,9 @@ import math
 from collections.abc import Sequence
 
 import numpy as np
-import plotly.graph_objects as go
 
 from hpsearch.figures import format as fmt
+from hpsearch.figures import sketch
 from hpsearch.figures.curve_colours import Colouring, colouring, padded
 from hpsearch.figures.curve_lines import (
     Line,
@@ -37,7 +37,7 @@ HOVER = (
 )
 
 
-def draw_curves(info: CurvesInfo, result: Result, colour_by: str | None = None) -> go.Figure:
+def draw_curves(info: CurvesInfo, result: Result, colour_by: str | None = None) -> sketch.Figure:
     fig = figure(height=HEIGHT)
     shares = {metric: is_share(info, result, metric) for metric in info.metrics}
     lines = read_lines(info, result, shares)
@@ -81,8 +81,8 @@ def _colourings(info: CurvesInfo, result: Result, first: str | None) -> list[Col
     return [colouring(result.axis(name, info.arm), info.configurations[f"params.{name}"]) for name in names]
 
 
-def _line(line: Line, metric: str, look: tuple[str, str]) -> go.Scatter:
-    return go.Scatter(
+def _line(line: Line, metric: str, look: tuple[str, str]) -> sketch.Scatter:
+    return sketch.Scatter(
         x=rounded(line.at["epoch"]),
         y=means(line, metric),
         customdata=spread(line, metric),
@@ -95,8 +95,8 @@ def _line(line: Line, metric: str, look: tuple[str, str]) -> go.Scatter:
     )
 
 
-def _band(line: Line, metric: str, colour: str, shown: bool) -> go.Scatter:
-    return go.Scatter(
+def _band(line: Line, metric: str, colour: str, shown: bool) -> sketch.Scatter:
+    return sketch.Scatter(
         x=band_x(line, metric, "epoch"),
         y=band_y(line, metric),
         mode="lines",
@@ -109,19 +109,19 @@ def _band(line: Line, metric: str, colour: str, shown: bool) -> go.Scatter:
     )
 
 
-def _crosses(lines: Sequence[Line], metric: str, axis: dict[str, object]) -> list[go.Scatter]:
+def _crosses(lines: Sequence[Line], metric: str, axis: dict[str, object]) -> list[sketch.Scatter]:
     """Where seeds ended that did not train: on the line of their configuration, or at the edge beyond which it is."""
     mark = {"symbol": "x-thin", "size": 7, "color": FAINT, "line": {"width": 1.6, "color": FAINT}}
     shared = {"mode": "markers", "marker": mark, "showlegend": False, "hoverinfo": "skip"}
     inside, beyond = cross_y(lines, metric, axis)
     x = cross_x(lines, "epoch")
-    return [go.Scatter(x=x, y=inside, **shared), go.Scatter(x=x, y=beyond, yaxis="y2", **shared)]
+    return [sketch.Scatter(x=x, y=inside, **shared), sketch.Scatter(x=x, y=beyond, yaxis="y2", **shared)]
 
 
-def _legend_line(entry: tuple[str, str, str], shown: bool) -> go.Scatter:
+def _legend_line(entry: tuple[str, str, str], shown: bool) -> sketch.Scatter:
     label, colour, dash = entry
     look = {"color": colour, "dash": dash, "width": 3}
-    return go.Scatter(x=[None], y=[None], mode="lines", line=look, name=label, showlegend=shown, hoverinfo="skip")
+    return sketch.Scatter(x=[None], y=[None], mode="lines", line=look, name=label, showlegend=shown, hoverinfo="skip")
 
 
 def _colour_switch(colours: Sequence[Colouring], bands: Sequence[int], lines: int) -> list[dict[str, object]]:

@@ -11,6 +11,7 @@ from hpsearch.analysis.answer import Answer
 from hpsearch.analysis.objective import Objective
 from hpsearch.analysis.writing import briefly, count
 from hpsearch.figures import format as fmt
+from hpsearch.figures import sketch
 from hpsearch.figures.forest_marks import difference_axis, excludes_zero, mark, sides
 from hpsearch.figures.picture import Missing, NothingToDraw, Picture
 from hpsearch.figures.quoted import answer, columns, gap, method_text, plain, without_interval
@@ -65,7 +66,7 @@ def plot_differences(source: Source, study: Study | None = None) -> go.Figure:
     simultaneous 95 % interval, filled where that leaves out zero; at the right, how likely it is better on a new seed.
     """
     result = read_result(source, study)
-    return _draw(difference_info(result), result.looks)
+    return _draw(difference_info(result), result.looks).to_plotly()
 
 
 def pictures(result: Result) -> list[Picture | Missing]:
@@ -77,7 +78,7 @@ def pictures(result: Result) -> list[Picture | Missing]:
     return [Picture(KEY, title, _draw(info, result.looks), _alt(info), _caption(info), _numbers(info))]
 
 
-def _draw(info: DifferenceInfo, looks: dict[str, Look]) -> go.Figure:
+def _draw(info: DifferenceInfo, looks: dict[str, Look]) -> sketch.Figure:
     rows = [Row(arm, gap(one, unit=False), _aside(info, arm), _why(one)) for arm, one in info.differences.items()]
     fig = row_figure(rows, difference_axis(info.judged, list(info.differences.values())))
     for (arm, found), y in zip(info.differences.items(), centres(rows), strict=True):

@@ -12,6 +12,7 @@ from hpsearch.analysis.answer import Answer
 from hpsearch.analysis.columns import COSTS
 from hpsearch.analysis.objective import Objective
 from hpsearch.figures import format as fmt
+from hpsearch.figures import sketch
 from hpsearch.figures.forest_marks import difference_axis, excludes_zero, mark, sides
 from hpsearch.figures.picture import Missing, NothingToDraw, Picture
 from hpsearch.figures.quoted import answer, columns, gap, method_text, not_asked
@@ -81,7 +82,7 @@ def plot_equal_budgets(source: Source, study: Study | None = None) -> go.Figure:
     strokes the best of all of it, which has no interval.
     """
     result = read_result(source, study)
-    return _draw(equal_budget_info(result), result.looks)
+    return _draw(equal_budget_info(result), result.looks).to_plotly()
 
 
 def pictures(result: Result) -> list[Picture | Missing]:
@@ -114,7 +115,7 @@ def _entry(entry: dict[str, Any], result: Result) -> AtBudget:
     )
 
 
-def _draw(info: EqualBudgetInfo, looks: dict[str, Look]) -> go.Figure:
+def _draw(info: EqualBudgetInfo, looks: dict[str, Look]) -> sketch.Figure:
     texts = {budget: _rows(info, budget) for budget in info.found}
     first = next(iter(texts))
     axes = {b: difference_axis(info.judged, [one.difference for one in found]) for b, found in info.found.items()}

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import plotly.graph_objects as go
 
 from hpsearch.analysis.answer import Answer
 from hpsearch.analysis.objective import Objective
 from hpsearch.figures import format as fmt
+from hpsearch.figures import sketch
 from hpsearch.figures.row_layout import side_texts
 from hpsearch.figures.style import INK, Look, faded, safe, scale
 
@@ -40,17 +40,17 @@ def difference_axis(judged: Objective, found: list[Answer]) -> dict[str, object]
     }
 
 
-def mark(found: Answer, y: float, look: Look, judged: Objective, text: str, filled: bool) -> list[go.Scatter]:
+def mark(found: Answer, y: float, look: Look, judged: Objective, text: str, filled: bool) -> list[sketch.Scatter]:
     """A dot with its interval as a bar."""
     times = scale(judged.share)
     traces = []
     if found.has_interval:
         ends = [found.low * times, found.high * times]
         line = {"color": faded(look.colour, 0.75), "width": 3}
-        traces.append(go.Scatter(x=ends, y=[y, y], mode="lines", line=line, hoverinfo="skip", showlegend=False))
+        traces.append(sketch.Scatter(x=ends, y=[y, y], mode="lines", line=line, hoverinfo="skip", showlegend=False))
     symbol = look.symbol if filled else f"{look.symbol}-open"
     dot = {"color": look.colour, "symbol": symbol, "size": 11, "line": {"color": look.colour, "width": 2}}
-    at = go.Scatter(x=[found.value * times], y=[y], mode="markers", marker=dot, showlegend=False)
+    at = sketch.Scatter(x=[found.value * times], y=[y], mode="markers", marker=dot, showlegend=False)
     return [*traces, at.update(hoverinfo="text", hovertext=[text])]
 
 

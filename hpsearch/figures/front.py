@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 
 from hpsearch.analysis.columns import parameter_columns
 from hpsearch.analysis.writing import count, percent
-from hpsearch.figures import attainment
+from hpsearch.figures import attainment, sketch
 from hpsearch.figures import format as fmt
 from hpsearch.figures.compute_axis import spent_axis
 from hpsearch.figures.front_info import FrontInfo, front_info
@@ -48,7 +48,7 @@ def plot_front(source: Source, study: Study | None = None) -> go.Figure:
     rings are larger the likelier a configuration is on the front. Switches: the cost, and how much of y is seen.
     """
     result = read_result(source, study)
-    return _draw(front_info(result), result.looks)
+    return _draw(front_info(result), result.looks).to_plotly()
 
 
 def pictures(result: Result) -> list[Picture | Missing]:
@@ -62,14 +62,14 @@ def pictures(result: Result) -> list[Picture | Missing]:
     return [*found, *attainment.pictures(result)]
 
 
-def _draw(info: FrontInfo, looks: dict[str, Look]) -> go.Figure:
+def _draw(info: FrontInfo, looks: dict[str, Look]) -> sketch.Figure:
     fig = figure(HEIGHT + 20 * max(0, len(info.arms) - 6))  # the legend's lines on a phone
     for arm in info.arms:
         fig.add_trace(legend_entry(arm, looks[arm]))
     if info.computed:
         stairs = {"shape": "hv", "color": INK, "width": 1.6}
         fig.add_trace(
-            go.Scatter(x=[None], y=[None], mode="lines", line=stairs, name="observed front", hoverinfo="skip")
+            sketch.Scatter(x=[None], y=[None], mode="lines", line=stairs, name="observed front", hoverinfo="skip")
         )
     legend = len(fig.data)
     found = {cost: _placed(info, cost) for cost in info.costs}
@@ -122,7 +122,7 @@ def _by_arm(info: FrontInfo, x: np.ndarray) -> list[object]:
     return [[v for v, owner in zip(values, arms, strict=True) if owner == arm] for arm in info.arms]
 
 
-def _marks(info: FrontInfo, looks: dict[str, Look], place: Places) -> list[go.Scatter]:
+def _marks(info: FrontInfo, looks: dict[str, Look], place: Places) -> list[sketch.Scatter]:
     many, times = len(info.configurations) > BARS, scale(info.objective.share)
     texts = _hover(info)
     made = []
@@ -135,7 +135,7 @@ def _marks(info: FrontInfo, looks: dict[str, Look], place: Places) -> list[go.Sc
             "size": 5 if many else 7,
             "opacity": 0.5 if many else 0.75,
         }
-        trace = go.Scatter(x=x, y=_drawn(rows["mean"] * times), mode="markers", marker=marker, showlegend=False)
+        trace = sketch.Scatter(x=x, y=_drawn(rows["mean"] * times), mode="markers", marker=marker, showlegend=False)
         trace.update(legendgroup=arm_group(arm), hoverinfo="text", hovertext=[texts[i] for i in rows.index])
         if not many:
             trace.update(error_y=_bars(rows, info.objective.share, look.colour))
@@ -158,7 +158,7 @@ def _bars(rows: pd.DataFrame, share: bool, colour: str) -> dict[str, object]:
     }
 
 
-def _front_traces(info: FrontInfo, cost: str, place: Places) -> list[go.Scatter]:
+def _front_traces(info: FrontInfo, cost: str, place: Places) -> list[sketch.Scatter]:
     """The staircase, which ends at its last configuration; rings; probabilities beside few of them."""
     at = dict(zip(zip(*_keys(info.configurations), strict=True), place.x.tolist(), strict=True))
     times = scale(info.objective.share)
@@ -174,9 +174,9 @@ def _front_traces(info: FrontInfo, cost: str, place: Places) -> list[go.Scatter]
     # A step is where those that cost the same begin, so that none of them stands above the line.
     begins = [_begin(v, place) for v in x(front)]
     corners = [v for pair in zip([*x(front)[:1], *begins[1:]], x(front), strict=True) for v in pair]
-    stairs = go.Scatter(x=corners, y=[v for v in _drawn(front["mean"] * times) for _ in range(2)], mode="lines")
+    stairs = sketch.Scatter(x=corners, y=[v for v in _drawn(front["mean"] * times) for _ in range(2)], mode="lines")
     stairs.update(line={"shape": "hv", "color": INK, "width": 1.6})
-    rings = go.Scatter(x=x(ringed), y=_drawn(ringed["mean"] * times), mode="markers")
+    rings = sketch.Scatter(x=x(ringed), y=_drawn(ringed["mean"] * times), mode="markers")
     colours = np.where(ringed["on_front"].astype(bool), INK, FAINT).tolist()
     line = {"width": 1.5, "color": colours}
     rings.update(marker={"symbol": "circle-open", "size": np.round(11 + 11 * chance, 1).tolist(), "line": line})
@@ -185,7 +185,7 @@ def _front_traces(info: FrontInfo, cost: str, place: Places) -> list[go.Scatter]
     apart = _apart(x(front), place)
     texts = [percent(p) if known and free else "" for p, free in zip(front["probability"], apart, strict=True)]
     # Beside an invisible mark of the ring's size, so that the ring does not run through the number.
-    labels = go.Scatter(x=x(front), y=_drawn(front["mean"] * times), mode="markers+text", text=texts)
+    labels = sketch.Scatter(x=x(front), y=_drawn(front["mean"] * times), mode="markers+text", text=texts)
     sizes = np.round(13 + 11 * front["probability"].fillna(0.0).to_numpy(float), 1).tolist()
     labels.update(textposition="top center", textfont={"size": 11, "color": INK}, marker={"size": sizes, "opacity": 0})
     return [trace.update(hoverinfo="skip", showlegend=False) for trace in (stairs, rings, labels)]

@@ -89,7 +89,7 @@ def plot_importances(source: Source, study: Study | None = None) -> go.Figure:
     mark, darker bar) of the variance, with 95 % intervals as lines.
     """
     result = read_result(source, study)
-    return draw_importances(importances_info(result), result)
+    return draw_importances(importances_info(result), result).to_plotly()
 
 
 def pictures(result: Result) -> list[Picture | Missing]:

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import pandas as pd
-import plotly.graph_objects as go
 
+from hpsearch.figures import sketch
 from hpsearch.figures.result import Result
 from hpsearch.figures.shares import VIEW_NAMES, no_intervals, share_text
 from hpsearch.figures.style import FAINT, INK, RULE, axis_style, buttons, faded, figure, safe
@@ -43,7 +43,7 @@ class Rows:
     heads: list[int]
 
 
-def draw_importances(info: ImportancesInfo, result: Result) -> go.Figure:
+def draw_importances(info: ImportancesInfo, result: Result) -> sketch.Figure:
     rows = _rows(info, result)
     tall = ROW if len(rows.labels) <= MOST_TALL_ROWS else 20
     fig = figure(height=AROUND + tall * len(rows.labels) + MENU * (len(info.views) > 1), barmode="overlay", bargap=0.2)
@@ -85,10 +85,10 @@ def _rows(info: ImportancesInfo, result: Result) -> Rows:
     return Rows(labels, at, heads)
 
 
-def _traces(info: ImportancesInfo, result: Result, view: str, rows: Rows) -> list[go.Bar | go.Scatter]:
+def _traces(info: ImportancesInfo, result: Result, view: str, rows: Rows) -> list[sketch.Bar | sketch.Scatter]:
     shares = info.shares[info.shares["view"] == view]
     texts = _texts(shares, info)
-    traces: list[go.Bar | go.Scatter] = []
+    traces: list[sketch.Bar | sketch.Scatter] = []
     for arm in [arm for arm in result.arms if arm not in info.without]:
         own = shares[shares["arm"] == arm]
         colour, symbol = result.looks[arm].colour, result.looks[arm].symbol
@@ -101,10 +101,10 @@ def _traces(info: ImportancesInfo, result: Result, view: str, rows: Rows) -> lis
             hover = {"hoverinfo": "text", "hovertext": [texts[arm, parameter] for parameter in found["parameter"]]}
             bar = {"color": faded(colour, dark), "line": {"width": 0}}
             width = 0.76 if measure == "total" else 0.42
-            traces.append(go.Bar(x=x, y=y, orientation="h", width=width, marker=bar, showlegend=False, **hover))
+            traces.append(sketch.Bar(x=x, y=y, orientation="h", width=width, marker=bar, showlegend=False, **hover))
             mark = {"symbol": symbol + ending, "color": colour, "size": 9, "line": {"width": 1.6, "color": colour}}
             traces.append(
-                go.Scatter(
+                sketch.Scatter(
                     x=x,
                     y=[row + apart for row in y],
                     error_x=_intervals(found, colour),
@@ -127,13 +127,13 @@ def _intervals(found: pd.DataFrame, colour: str) -> dict[str, object]:
     return {**ends, "color": colour, "thickness": 2, "width": 0}
 
 
-def _ticks(shares: pd.DataFrame, rows: Rows, texts: dict[tuple[str, str], str]) -> list[go.Scatter]:
+def _ticks(shares: pd.DataFrame, rows: Rows, texts: dict[tuple[str, str], str]) -> list[sketch.Scatter]:
     found = shares[shares["measure"] == "fanova"]
     names = [one for one in zip(found["arm"], found["parameter"], strict=True)]
     if not names:
         return []
     return [
-        go.Scatter(
+        sketch.Scatter(
             x=(100 * found["value"]).round(2).tolist(),
             y=[rows.at[name] + APART for name in names],
             mode="markers",
@@ -150,13 +150,13 @@ def _tick_mark() -> dict[str, object]:
     return {"symbol": "line-ns-open", "size": 11, "color": INK, "line": {"width": 1.6, "color": INK}}
 
 
-def _absent(info: ImportancesInfo, rows: Rows) -> list[go.Scatter]:
+def _absent(info: ImportancesInfo, rows: Rows) -> list[sketch.Scatter]:
     """Rows without numbers in this view say so."""
     found = [(row, info.absent[arm]) for (arm, _), row in rows.at.items() if arm in info.absent]
     if not found:
         return []
     return [
-        go.Scatter(
+        sketch.Scatter(
             x=[1] * len(found),
             y=[row for row, _ in found],
             mode="text",
@@ -187,7 +187,7 @@ def _texts(shares: pd.DataFrame, info: ImportancesInfo) -> dict[tuple[str, str],
     return found
 
 
-def _legend(fig: go.Figure, info: ImportancesInfo, plot: int) -> None:
+def _legend(fig: sketch.Figure, info: ImportancesInfo, plot: int) -> None:
     """plot: height in pixels."""
     marks = {
         name: {"symbol": f"circle{ending}", "color": INK, "size": 9, "line": {"width": 1.6, "color": INK}}
@@ -196,7 +196,7 @@ def _legend(fig: go.Figure, info: ImportancesInfo, plot: int) -> None:
     if (info.shares["measure"] == "fanova").any():
         marks["fANOVA, first-order"] = _tick_mark()
     for name, mark in marks.items():
-        fig.add_trace(go.Scatter(x=[None], y=[None], mode="markers", marker=mark, name=name, hoverinfo="skip"))
+        fig.add_trace(sketch.Scatter(x=[None], y=[None], mode="markers", marker=mark, name=name, hoverinfo="skip"))
     fig.update_layout(legend={"itemclick": False, "itemdoubleclick": False, "y": 1 + 6 / plot})
 
 

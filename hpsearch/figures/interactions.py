@@ -11,6 +11,7 @@ import plotly.graph_objects as go
 
 from hpsearch.analysis.writing import briefly, metric_name
 from hpsearch.errors import one_line
+from hpsearch.figures import sketch
 from hpsearch.figures.cards import cards
 from hpsearch.figures.picture import Missing, NothingToDraw, Picture
 from hpsearch.figures.result import Result, Source, read_result
@@ -74,7 +75,7 @@ def plot_interactions(source: Source, arm: str, study: Study | None = None) -> g
     """A triangle of cells: below the diagonal the share of variance of each pair, on it the first-order shares, in
     percent; small figures are 95 % intervals. The colours go from 0 to 100 %, in every arm.
     """
-    return draw_interactions(interactions_info(read_result(source, study), arm))
+    return draw_interactions(interactions_info(read_result(source, study), arm)).to_plotly()
 
 
 def pictures(result: Result) -> list[Picture | Missing]:
@@ -86,7 +87,7 @@ def pictures(result: Result) -> list[Picture | Missing]:
     return cards(result, "interactions", TITLE, make)
 
 
-def draw_interactions(info: InteractionsInfo) -> go.Figure:
+def draw_interactions(info: InteractionsInfo) -> sketch.Figure:
     k = len(info.parameters)
     side = max(150, min(48 * k, 400))
     fig = figure(height=side + AROUND + MENU * (len(info.views) > 1))
@@ -123,7 +124,7 @@ def _rows(arm: str, view: str, found: dict[str, Any], parameters: tuple[str, ...
     return rows
 
 
-def _heatmap(info: InteractionsInfo, view: str, font: int) -> go.Heatmap:
+def _heatmap(info: InteractionsInfo, view: str, font: int) -> sketch.Heatmap:
     k = len(info.parameters)
     place = {name: i for i, name in enumerate(info.parameters)}
     values: list[list[float | None]] = [[None] * k for _ in range(k)]
@@ -133,7 +134,7 @@ def _heatmap(info: InteractionsInfo, view: str, font: int) -> go.Heatmap:
         values[at[0]][at[1]] = round(100 * row["value"], 2)
         texts[at] = _cell_text(row, k)
         hovers[at] = _hover(row, info)
-    return go.Heatmap(
+    return sketch.Heatmap(
         z=values,
         text=texts.tolist(),
         texttemplate="%{text}",

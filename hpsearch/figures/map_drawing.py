@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import math
-from functools import cache
 
 import numpy as np
-import plotly.graph_objects as go
 
 from hpsearch.analysis.axis import Axis
 from hpsearch.analysis.surface import ColourRange
 from hpsearch.figures import format as fmt
+from hpsearch.figures import sketch
 from hpsearch.figures.hatching import hatched
 from hpsearch.figures.map_marks import HIGH, LABEL, WIDE, drawn, pixels, point_traces, width_traces
 from hpsearch.figures.map_numbers import Floats, Grid, MapInfo
@@ -32,14 +31,14 @@ MOST_LABELS = 9  # ticks that fit under a small map
 VIEWS = ("surrogate", "raw means")
 
 
-def draw_map(info: MapInfo, colours: ColourRange) -> go.Figure:
+def draw_map(info: MapInfo, colours: ColourRange) -> sketch.Figure:
     """The surrogate's map first, where there is one; the raw means behind a switch."""
-    traces: list[go.Trace] = []
+    traces: list[sketch.Trace] = []
     views: list[list[int]] = [[], []]
     for view, grid in enumerate((info.surrogate, info.raw)):
         if grid is None:
             continue
-        made = [_cells(info, grid, colours, surrogate=view == 0)]
+        made: list[sketch.Trace] = [_cells(info, grid, colours, surrogate=view == 0)]
         made += [*width_traces(info, grid), *point_traces(info, failed=False)] if view == 0 else []
         for trace in made:
             trace.visible = view == 0 or info.surrogate is None
@@ -55,23 +54,16 @@ def draw_map(info: MapInfo, colours: ColourRange) -> go.Figure:
     few = info.y.kind == "choice" and len(info.y.choices) <= 3
     height = LOW if few else TALL
     own = {"xaxis": _axis(info.x, x_ends), "yaxis": _axis(info.y, y_ends), "updatemenus": _switch(views, height)}
-    return go.Figure(data=traces, layout=_layout(height) | own)
-
-
-@cache
-def _layout(height: int) -> dict[str, object]:
-    """Made once: plotly takes 30 ms for each layout that is changed after it was made, and a report has many maps."""
-    fig = figure(height)
+    fig = figure(height, **own)
     fig.update_layout(plot_bgcolor=EMPTY, margin={"l": 44, "r": 12, "t": 8, "b": 40}, font={"size": 11})
-    found: dict[str, object] = fig.to_dict()["layout"]
-    return found
+    return fig.add_traces(traces)
 
 
-def _cells(info: MapInfo, grid: Grid, colours: ColourRange, surrogate: bool) -> go.Heatmap:
+def _cells(info: MapInfo, grid: Grid, colours: ColourRange, surrogate: bool) -> sketch.Heatmap:
     unit = scale(info.objective.share)
     texts = None if surrogate else _raw_labels(info, grid)
     about = _surrogate_hover(info, grid) if surrogate else {"hoverinfo": "text", "hovertext": _raw_hover(info, grid)}
-    return go.Heatmap(
+    return sketch.Heatmap(
         x=[fmt.rounded(v) for v in grid.x_edges],
         y=[fmt.rounded(v) for v in grid.y_edges],
         z=drawn(grid.mean * unit),

@@ -7,10 +7,10 @@ from typing import Literal
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from hpsearch.analysis.axis import Axis
 from hpsearch.figures import format as fmt
+from hpsearch.figures import sketch
 from hpsearch.figures.hover import configuration_texts
 from hpsearch.figures.map_numbers import Floats, Grid, MapInfo
 from hpsearch.figures.style import AROUND_MARK, ON_MAP, faded, scale
@@ -32,13 +32,13 @@ def shown_points(info: MapInfo) -> pd.DataFrame:
     return order.iloc[np.linspace(0, len(order) - 1, MOST_MARKS).round().astype(int)]
 
 
-def point_traces(info: MapInfo, failed: bool) -> list[go.Scatter]:
+def point_traces(info: MapInfo, failed: bool) -> list[sketch.Scatter]:
     rows = shown_points(info)
     rows = rows[(rows["n_not_trained"] > 0) == failed]
     if rows.empty:
         return []
     return [
-        go.Scatter(
+        sketch.Scatter(
             x=_beside(rows["x_at"], info.x, 0),
             y=_beside(rows["y_at"], info.y, 1),
             mode="markers",
@@ -73,22 +73,22 @@ def width_marks(info: MapInfo, grid: Grid) -> Literal["lines", "numbers", "none"
     return "numbers" if room else "none"
 
 
-def width_traces(info: MapInfo, grid: Grid) -> list[go.Trace]:
+def width_traces(info: MapInfo, grid: Grid) -> list[sketch.Trace]:
     marks, widths = width_marks(info, grid), grid.width * scale(info.objective.share)
     if marks == "none":
         return []
     return _contours(grid, widths) if marks == "lines" else [_numbers(info, grid, widths)]
 
 
-def _contours(grid: Grid, widths: Floats) -> list[go.Trace]:
+def _contours(grid: Grid, widths: Floats) -> list[sketch.Trace]:
     """Light on dark, so that they are seen on every colour."""
     low, high = float(np.nanmin(widths)), float(np.nanmax(widths))
     step = _step(high - low)
     levels = {"start": fmt.rounded(math.ceil(low / step) * step), "end": fmt.rounded(high), "size": step}
-    made = []
+    made: list[sketch.Trace] = []
     for colour, width, labels in ((faded(AROUND_MARK, 0.5), 3.0, False), (ON_MAP, 1.2, True)):
         made.append(
-            go.Contour(
+            sketch.Contour(
                 x=[fmt.rounded(v) for v in grid.x_at],
                 y=[fmt.rounded(v) for v in grid.y_at],
                 z=drawn(widths),
@@ -103,7 +103,7 @@ def _contours(grid: Grid, widths: Floats) -> list[go.Trace]:
     return made
 
 
-def _numbers(info: MapInfo, grid: Grid, widths: Floats) -> go.Scatter:
+def _numbers(info: MapInfo, grid: Grid, widths: Floats) -> sketch.Scatter:
     """In the upper part of each row, in so many cells that they do not touch; configurations stand below."""
     step = max(1, math.ceil(LABEL[0] / float(pixels(info.x, grid.x_edges, WIDE).min())))
     found = [
@@ -111,7 +111,7 @@ def _numbers(info: MapInfo, grid: Grid, widths: Floats) -> go.Scatter:
         for j, i in np.ndindex(widths.shape)
         if i % step == step // 2 and math.isfinite(widths[j, i])
     ]
-    return go.Scatter(
+    return sketch.Scatter(
         x=[fmt.rounded(x) for x, _, _ in found],
         y=[fmt.rounded(y) for _, y, _ in found],
         mode="text",

@@ -53,7 +53,7 @@ def plot_map(source: Source, arm: str, x: str, y: str, study: Study | None = Non
     """
     result = read_result(source, study)
     info = map_info(result, arm, x, y)
-    return draw_map(info, colour_range(result) or ColourRange(0.0, 1.0, False))
+    return draw_map(info, colour_range(result) or ColourRange(0.0, 1.0, False)).to_plotly()
 
 
 def pictures(result: Result) -> list[Picture | Missing]:

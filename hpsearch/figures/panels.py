@@ -10,8 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-import plotly.graph_objects as go
-
+from hpsearch.figures import sketch
 from hpsearch.figures.style import FAINT, INK, Look, arm_group, buttons, faded, figure, safe
 
 WHOLE, SMALL, TITLE, AXIS = 280, 130, 44, 34  # pixels: the plot of all, an arm's, its two lines of text, its ticks
@@ -45,7 +44,9 @@ class View:
     notes: Mapping[str, str] = field(default_factory=dict)
 
 
-def panels(arms: Sequence[str], looks: Mapping[str, Look], views: Sequence[View], y: Mapping[str, Any]) -> go.Figure:
+def panels(
+    arms: Sequence[str], looks: Mapping[str, Look], views: Sequence[View], y: Mapping[str, Any]
+) -> sketch.Figure:
     """y: the y axis of all plots."""
     small = list(arms) if len(arms) > 1 else []
     n_rows = math.ceil(len(small) / 2)
@@ -54,7 +55,7 @@ def panels(arms: Sequence[str], looks: Mapping[str, Look], views: Sequence[View]
     for arm in arms:
         look = looks[arm]
         line = {"color": look.colour, "dash": look.dash, "width": 2}
-        entry = go.Scatter(x=[None], y=[None], mode="lines+markers", line=line, name=safe(arm))
+        entry = sketch.Scatter(x=[None], y=[None], mode="lines+markers", line=line, name=safe(arm))
         fig.add_trace(entry.update(marker={"symbol": look.symbol, "size": 7}, legendgroup=arm_group(arm)))
     owners = [-1] * len(fig.data)
     for i, view in enumerate(views):
@@ -91,7 +92,7 @@ def panels(arms: Sequence[str], looks: Mapping[str, Look], views: Sequence[View]
     return fig
 
 
-def _whole(view: View, arm: str, look: Look, banded: bool) -> list[go.Scatter]:
+def _whole(view: View, arm: str, look: Look, banded: bool) -> list[sketch.Scatter]:
     made = []
     for line in (line for line in view.lines if line.arm == arm):
         made += [_band(line, look, 1)] if banded and line.band[0] else []
@@ -99,19 +100,19 @@ def _whole(view: View, arm: str, look: Look, banded: bool) -> list[go.Scatter]:
     return made
 
 
-def _panel(view: View, arm: str, first: str, looks: Mapping[str, Look], number: int) -> list[go.Scatter]:
+def _panel(view: View, arm: str, first: str, looks: Mapping[str, Look], number: int) -> list[sketch.Scatter]:
     made = []
     for line in view.lines:
         if line.arm == first != arm and not line.minor:
             shape = {"color": FAINT, "width": 1, "dash": "dot", "shape": "hv" if line.steps else "linear"}
-            made.append(_on(go.Scatter(x=line.x, y=line.y, mode="lines", line=shape, hoverinfo="skip"), number))
+            made.append(_on(sketch.Scatter(x=line.x, y=line.y, mode="lines", line=shape, hoverinfo="skip"), number))
     for line in (line for line in view.lines if line.arm == arm):
         made += [_band(line, looks[arm], number)] if line.band[0] else []
         made.append(_line(line, looks[arm], number).update(hoverinfo="text", hovertext=line.hover))
     return made
 
 
-def _line(line: Line, look: Look, number: int) -> go.Scatter:
+def _line(line: Line, look: Look, number: int) -> sketch.Scatter:
     few = len(line.x) <= 12
     shape = {
         "color": look.colour,
@@ -120,21 +121,21 @@ def _line(line: Line, look: Look, number: int) -> go.Scatter:
         "shape": "hv" if line.steps else "linear",
     }
     symbol = f"{look.symbol}-open" if line.minor else look.symbol
-    made = go.Scatter(x=line.x, y=line.y, mode="lines+markers" if few else "lines", line=shape)
+    made = sketch.Scatter(x=line.x, y=line.y, mode="lines+markers" if few else "lines", line=shape)
     return _on(
         made.update(marker={"color": look.colour, "symbol": symbol, "size": 5}, legendgroup=arm_group(line.arm)), number
     )
 
 
-def _band(line: Line, look: Look, number: int) -> go.Scatter:
+def _band(line: Line, look: Look, number: int) -> sketch.Scatter:
     x, y = line.band
-    made = go.Scatter(x=x, y=y, mode="lines", fill="toself", fillcolor=faded(look.colour, 0.2), hoverinfo="skip")
+    made = sketch.Scatter(x=x, y=y, mode="lines", fill="toself", fillcolor=faded(look.colour, 0.2), hoverinfo="skip")
     return _on(
         made.update(line={"width": 1, "color": faded(look.colour, 0.4)}, legendgroup=arm_group(line.arm)), number
     )
 
 
-def _on(trace: go.Scatter, number: int) -> go.Scatter:
+def _on(trace: sketch.Scatter, number: int) -> sketch.Scatter:
     suffix = "" if number == 1 else str(number)
     return trace.update(xaxis=f"x{suffix}", yaxis=f"y{suffix}")
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import pandas as pd
 import plotly.graph_objects as go
 
 from hpsearch.errors import InputError
+from hpsearch.figures.sketch import Figure as Sketch
 
 
 @dataclass(frozen=True)
@@ -20,11 +22,16 @@ class Picture:
 
     key: str
     title: str
-    figure: go.Figure
+    sketch: Sketch
     alt: str
     caption: str
     numbers: pd.DataFrame
     arm: str = ""
+
+    @cached_property
+    def figure(self) -> go.Figure:
+        """As plotly's own, with every property checked."""
+        return self.sketch.to_plotly()
 
 
 @dataclass(frozen=True)

@@ -6,19 +6,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import pandas as pd
 
-from hpsearch.analysis import Analysis, analyze
 from hpsearch.analysis.axis import Axis, order_parameters
 from hpsearch.analysis.columns import COSTS, standard
 from hpsearch.analysis.configurations import metric_column
-from hpsearch.analysis.document import to_document
 from hpsearch.analysis.objective import Objective
 from hpsearch.figures.style import Look, arm_looks
 
 if TYPE_CHECKING:
+    from hpsearch.analysis import Analysis
     from hpsearch.study import Study
 
 
@@ -118,7 +117,7 @@ class Result:
         return Objective(name, column, entry["direction"] == "maximize", share=entry["unit"] == "share")
 
 
-Source = Result | Analysis | pd.DataFrame | str | Path
+Source: TypeAlias = "Result | Analysis | pd.DataFrame | str | Path"
 
 
 def read_result(source: Source, study: Study | None = None, told: Callable[[str], None] = lambda step: None) -> Result:
@@ -131,15 +130,18 @@ def read_result(source: Source, study: Study | None = None, told: Callable[[str]
     """
     if isinstance(source, Result):
         return source
-    if isinstance(source, Analysis):
-        return Result(to_document(source, study), source.trials, study)
-    if isinstance(source, pd.DataFrame):
-        return Result(to_document(analyze(source, study, told=told), study), standard(source), study)
-    from hpsearch.analysis.folder import current_document
-    from hpsearch.results import load, read_run
+    if isinstance(source, str | Path):
+        from hpsearch.analysis.folder import current_document
+        from hpsearch.results import load, read_run
 
-    folder = Path(source)
-    return Result(current_document(folder, told), standard(load(folder)), read_run(folder))
+        folder = Path(source)
+        return Result(current_document(folder, told), standard(load(folder)), read_run(folder))
+    from hpsearch.analysis import analyze
+    from hpsearch.analysis.document import to_document
+
+    if isinstance(source, pd.DataFrame):
+        source = analyze(source, study, told=told)
+    return Result(to_document(source, study), source.trials, study)
 
 
 def _axis(entry: dict[str, Any]) -> Axis:

@@ -10,8 +10,7 @@ import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import plotly.graph_objects as go
-
+from hpsearch.figures import sketch
 from hpsearch.figures.style import FAINT, GRID, GROUND, INK, axis_style, figure, safe
 
 LINE, MARKS, GAP = 18, 26, 8  # pixels: a line of text, usual marks under it, the space below
@@ -76,7 +75,7 @@ def row_texts(rows: Sequence[Row]) -> list[dict[str, object]]:
     return found
 
 
-def row_figure(rows: Sequence[Row], x_axis: dict[str, object]) -> go.Figure:
+def row_figure(rows: Sequence[Row], x_axis: dict[str, object]) -> sketch.Figure:
     """The empty figure: texts, lines between rows, axes."""
     height = sum(row.height for row in rows)
     fig = figure(height=height + ABOVE + BELOW, annotations=row_texts(rows), shapes=_rules(rows))

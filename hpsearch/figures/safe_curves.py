@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 import pandas as pd
-import plotly.graph_objects as go
 
 from hpsearch.analysis.axis import Axis
 from hpsearch.analysis.writing import briefly
 from hpsearch.figures import format as fmt
+from hpsearch.figures import sketch
 from hpsearch.figures.hatching import hatched
 from hpsearch.figures.hover import configuration_texts
 from hpsearch.figures.result import Result
@@ -24,7 +24,7 @@ DODGE, STEP = (
 BAR_STEP = 5  # points of a curve from one interval that is drawn as a bar to the next
 
 
-def add_curves(fig: go.Figure, info: SensitivityInfo, result: Result) -> list[int]:
+def add_curves(fig: sketch.Figure, info: SensitivityInfo, result: Result) -> list[int]:
     """Adds the panel's traces; gives back the indices of those that are trials."""
     _hatch_where_all_fail(fig, info)
     for arm in info.arms:
@@ -89,7 +89,7 @@ def to_the_edge(fails: tuple[float, float], axis: Axis) -> tuple[float, float]:
     return left if fails[0] <= low else fails[0], right if fails[1] >= high else fails[1]
 
 
-def _hatch_where_all_fail(fig: go.Figure, info: SensitivityInfo) -> None:
+def _hatch_where_all_fail(fig: sketch.Figure, info: SensitivityInfo) -> None:
     """Regions of six arms over each other would be mud; what they have in common is not."""
     if not all(len(row.fails) == 1 for row in info.rows):
         return
@@ -103,7 +103,7 @@ def _hatch_where_all_fail(fig: go.Figure, info: SensitivityInfo) -> None:
         )
 
 
-def _add_band(fig: go.Figure, rows: pd.DataFrame, info: SensitivityInfo, look: Look, by: float) -> None:
+def _add_band(fig: sketch.Figure, rows: pd.DataFrame, info: SensitivityInfo, look: Look, by: float) -> None:
     """The 95 % band along a range; bars at choices, and instead of bands that would lie over each other."""
     if rows.empty:
         return
@@ -120,7 +120,7 @@ def _add_band(fig: go.Figure, rows: pd.DataFrame, info: SensitivityInfo, look: L
         shape = {"x": x + x[::-1], "y": high + low[::-1], "fill": "toself", "fillcolor": faded(look.colour, 0.12)}
         shape |= {"line": {"color": faded(look.colour, 0.35), "width": 1}}
     group = arm_group(rows["arm"].iloc[0])
-    fig.add_trace(go.Scatter(mode="lines", legendgroup=group, showlegend=False, hoverinfo="skip", **shape))
+    fig.add_trace(sketch.Scatter(mode="lines", legendgroup=group, showlegend=False, hoverinfo="skip", **shape))
 
 
 def _each(ones: list[float], others: list[float]) -> list[float | None]:
@@ -130,10 +130,10 @@ def _each(ones: list[float], others: list[float]) -> list[float | None]:
 
 def _trials(
     rows: pd.DataFrame, info: SensitivityInfo, look: Look, by: float, texts: dict[tuple[str, str], str]
-) -> go.Scatter:
+) -> sketch.Scatter:
     trained = bool(rows["trained"].iloc[0])
     keys = zip(rows["arm"], rows["configuration_id"], strict=True)
-    return go.Scatter(
+    return sketch.Scatter(
         x=[fmt.rounded(v + by) for v in rows["position"]],
         y=[fmt.rounded(v * scale(info.objective.share)) for v in rows["metric"]],
         mode="markers",
@@ -158,12 +158,12 @@ def _configuration_texts(result: Result) -> dict[tuple[str, str], str]:
     return dict(zip(keys, configuration_texts(rows, result.objective), strict=True))
 
 
-def _line(rows: pd.DataFrame, info: SensitivityInfo, look: Look, by: float) -> go.Scatter:
+def _line(rows: pd.DataFrame, info: SensitivityInfo, look: Look, by: float) -> sketch.Scatter:
     """The curve; a raw one is thin. Choices without an order are not joined."""
     raw = rows["source"].iloc[0] == RAW
     named = any(isinstance(choice, str | bool) for choice in info.axis.choices)
     few = info.axis.kind == "choice" or len(rows) <= 8
-    return go.Scatter(
+    return sketch.Scatter(
         x=[fmt.rounded(v + by) for v in rows["position"]],
         y=[fmt.rounded(v * scale(info.objective.share)) for v in rows["mean"]],
         mode="markers" if named else "lines+markers" if few else "lines",

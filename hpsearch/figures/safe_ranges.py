@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import plotly.graph_objects as go
 
 from hpsearch.figures import safe_words as words
+from hpsearch.figures import sketch
 from hpsearch.figures.picture import Missing, NothingToDraw, Picture
 from hpsearch.figures.result import Result, Source, read_result
 from hpsearch.figures.safe_curves import add_curves, zoom
@@ -34,7 +35,7 @@ def plot_sensitivity(source: Source, parameter: str, study: Study | None = None)
     Raises NothingToDraw where no arm searched the hyperparameter.
     """
     result = read_result(source, study)
-    return _draw(result, sensitivity_info(result, parameter))
+    return _draw(result, sensitivity_info(result, parameter)).to_plotly()
 
 
 def pictures(result: Result) -> list[Picture | Missing]:
@@ -51,7 +52,7 @@ def _picture(result: Result, parameter: str, key: str) -> Picture | Missing:
     return Picture(key, title, _draw(result, info), words.alt(info), words.caption(result, info), words.numbers(info))
 
 
-def _draw(result: Result, info: SensitivityInfo) -> go.Figure:
+def _draw(result: Result, info: SensitivityInfo) -> sketch.Figure:
     strip = 0 if all(row.empty for row in info.rows) else ROW * len(info.arms)
     inner = PLOT + (KEY + strip if strip else 0)
     longest = 7 + max(len(safe(arm)) for arm in info.arms)

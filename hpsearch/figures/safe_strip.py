@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-
-import plotly.graph_objects as go
+from typing import Any
 
 from hpsearch.analysis.answer import Answer
 from hpsearch.analysis.safe import TRAINS
 from hpsearch.analysis.writing import briefly, interval
 from hpsearch.figures import format as fmt
+from hpsearch.figures import sketch
 from hpsearch.figures.hatching import hatched
 from hpsearch.figures.safe_curves import to_the_edge
 from hpsearch.figures.safe_numbers import SensitivityInfo
@@ -24,7 +24,7 @@ TEXT, LOW_END, BAR, HIGH_END, FLOOR, CEILING = 0.8, 0.5, 0.33, 0.16, 0.06, 0.62
 NAME = 14  # characters of an arm's name that leave room for its numbers on a phone
 
 
-def add_strip(fig: go.Figure, info: SensitivityInfo, looks: Mapping[str, Look], height: float) -> None:
+def add_strip(fig: sketch.Figure, info: SensitivityInfo, looks: Mapping[str, Look], height: float) -> None:
     """height: of the strip, as a share of what both panels and the gap between them take."""
     rule = {"tickvals": list(range(len(info.rows) + 1)), "showticklabels": False, "ticks": "", "fixedrange": True}
     fig.update_layout(
@@ -37,9 +37,18 @@ def add_strip(fig: go.Figure, info: SensitivityInfo, looks: Mapping[str, Look], 
         for trace in _row(row, info, looks[row.arm], floor):
             trace.update(yaxis="y2", showlegend=False, legendgroup=arm_group(row.arm))
             fig.add_trace(trace)
-        place = {"xref": "paper", "x": 0, "xanchor": "left", "xshift": 3, "yref": "y2", "yanchor": "middle"}
+        left: dict[str, Any] = {"xref": "paper", "x": 0, "xanchor": "left", "xshift": 3}
         font = {"size": 12, "color": INK}
-        fig.add_annotation(text=row_text(row), y=floor + TEXT, showarrow=False, align="left", font=font, **place)
+        fig.add_annotation(
+            text=row_text(row),
+            y=floor + TEXT,
+            yref="y2",
+            yanchor="middle",
+            showarrow=False,
+            align="left",
+            font=font,
+            **left,
+        )
     for entry in _key(info):
         fig.add_trace(entry)
 
@@ -56,7 +65,7 @@ def row_text(row: SafeRow) -> str:
     return f"{name}  {text}" + ("" if times else " of the range")
 
 
-def _row(row: SafeRow, info: SensitivityInfo, look: Look, floor: int) -> list[go.Scatter]:
+def _row(row: SafeRow, info: SensitivityInfo, look: Look, floor: int) -> list[sketch.Scatter]:
     searched = [fmt.rounded(v) for v in row.searched]
     made = []
     if all(math.isfinite(v) for v in searched) and (row.levels is None or row.levels.empty):
@@ -71,7 +80,9 @@ def _row(row: SafeRow, info: SensitivityInfo, look: Look, floor: int) -> list[go
     return made + _marks(row, info, floor)
 
 
-def _range(row: SafeRow, low: Answer, high: Answer, info: SensitivityInfo, look: Look, floor: int) -> list[go.Scatter]:
+def _range(
+    row: SafeRow, low: Answer, high: Answer, info: SensitivityInfo, look: Look, floor: int
+) -> list[sketch.Scatter]:
     ends = [fmt.rounded(low.value), fmt.rounded(high.value)]
     bar = _segment(ends, floor + BAR, look.colour, 9)
     # A range of one value is a short bar; the marker gives it a width that is the same on any axis.
@@ -84,14 +95,14 @@ def _range(row: SafeRow, low: Answer, high: Answer, info: SensitivityInfo, look:
     return traces
 
 
-def _whisker(end: Answer, y: float, colour: str) -> go.Scatter:
+def _whisker(end: Answer, y: float, colour: str) -> sketch.Scatter:
     """An end's interval; an arrow where it reaches the edge of what was searched."""
     trace = _segment([fmt.rounded(end.low), fmt.rounded(end.high)], y, colour, 1.5)
     symbols = ["triangle-left" if end.at_least else "line-ns-open", "triangle-right" if end.at_most else "line-ns-open"]
     return trace.update(mode="lines+markers", marker={"symbol": symbols, "size": 7, "color": colour})
 
 
-def _levels(row: SafeRow, info: SensitivityInfo, look: Look, floor: int) -> list[go.Scatter]:
+def _levels(row: SafeRow, info: SensitivityInfo, look: Look, floor: int) -> list[sketch.Scatter]:
     """A column a choice, as high as the probability that it is within epsilon of the best."""
     assert row.levels is not None
     x: list[float | None] = []
@@ -106,9 +117,9 @@ def _levels(row: SafeRow, info: SensitivityInfo, look: Look, floor: int) -> list
     texts = [f"{100 * p:.0f}{fmt.SPACE}%" for p in row.levels["probability"]]
     hovers = [_level_text(row, info, *pair) for pair in zip(row.levels["level"], texts, strict=True)]
     return [
-        go.Scatter(x=x, y=full, mode="lines", line=track, hoverinfo="skip"),
-        go.Scatter(x=x, y=part, mode="lines", line=bar, hoverinfo="skip"),
-        go.Scatter(
+        sketch.Scatter(x=x, y=full, mode="lines", line=track, hoverinfo="skip"),
+        sketch.Scatter(x=x, y=part, mode="lines", line=bar, hoverinfo="skip"),
+        sketch.Scatter(
             x=row.levels["position"].tolist(),
             y=[floor + BAR] * len(texts),
             mode="text" if len(texts) <= MOST_TEXTS else "markers",
@@ -127,7 +138,7 @@ MOST_TEXTS = 6  # percentages that stand beside each other on a phone
 SHIFT = fmt.SPACE * 2  # past the column
 
 
-def _marks(row: SafeRow, info: SensitivityInfo, floor: int) -> list[go.Scatter]:
+def _marks(row: SafeRow, info: SensitivityInfo, floor: int) -> list[sketch.Scatter]:
     height = FLOOR if row.levels is not None and len(row.levels) else BAR
     made = []
     for end in (row.trains_from, row.trains_to):
@@ -151,28 +162,32 @@ BEST_MARK = {"symbol": "diamond", "size": 6, "color": INK}
 TRAINS_MARK = {"symbol": "x-thin-open", "size": 8, "color": INK, "line": {"color": INK, "width": 1.5}}
 
 
-def _key(info: SensitivityInfo) -> list[go.Scatter]:
+def _key(info: SensitivityInfo) -> list[sketch.Scatter]:
     """The legend of the strip: only what is in it."""
     rows = info.rows
     line, bar = {"color": FAINT, "width": 1.5}, {"symbol": "square", "size": 9, "color": FAINT}
-    made: list[tuple[bool, str, go.Scatter]] = [
-        (any(r.low for r in rows), "safe range", go.Scatter(mode="markers", marker=bar)),
+    made: list[tuple[bool, str, sketch.Scatter]] = [
+        (any(r.low for r in rows), "safe range", sketch.Scatter(mode="markers", marker=bar)),
         (
             any(e is not None and e.has_interval for r in rows for e in (r.low, r.high)),
             "ends, 95 %",
-            go.Scatter(mode="lines", line=line),
+            sketch.Scatter(mode="lines", line=line),
         ),
         (
             any(r.levels is not None and len(r.levels) for r in rows),
             f"P({within(info)})",
-            go.Scatter(mode="markers", marker=bar),
+            sketch.Scatter(mode="markers", marker=bar),
         ),
-        (any(math.isfinite(r.best) for r in rows), "best", go.Scatter(mode="markers", marker=BEST_MARK)),
-        (any(math.isfinite(r.reference) for r in rows), "reference", go.Scatter(mode="markers", marker=REFERENCE_MARK)),
+        (any(math.isfinite(r.best) for r in rows), "best", sketch.Scatter(mode="markers", marker=BEST_MARK)),
+        (
+            any(math.isfinite(r.reference) for r in rows),
+            "reference",
+            sketch.Scatter(mode="markers", marker=REFERENCE_MARK),
+        ),
         (
             any(r.trains_from or r.trains_to for r in rows),
             "half train" if TRAINS == 0.5 else f"{10 * TRAINS:g}/10 train",
-            go.Scatter(mode="markers", marker=TRAINS_MARK),
+            sketch.Scatter(mode="markers", marker=TRAINS_MARK),
         ),
         (any(r.fails for r in rows), "all failures", hatched([], FAINT)),
     ]
@@ -180,15 +195,15 @@ def _key(info: SensitivityInfo) -> list[go.Scatter]:
     return [t.update(x=[None], y=[None], name=name, legend="legend2", hoverinfo="skip") for name, t in shown]
 
 
-def _segment(ends: list[float], y: float, colour: str, width: float) -> go.Scatter:
-    return go.Scatter(
+def _segment(ends: list[float], y: float, colour: str, width: float) -> sketch.Scatter:
+    return sketch.Scatter(
         x=ends, y=[y, y], mode="lines", line={"color": colour, "width": width}, hoverinfo="skip", cliponaxis=False
     )
 
 
-def _mark(x: float, y: float, marker: dict[str, object], text: str) -> go.Scatter:
+def _mark(x: float, y: float, marker: dict[str, object], text: str) -> sketch.Scatter:
     at = {"x": [fmt.rounded(x)], "y": [y], "mode": "markers", "cliponaxis": False}
-    return go.Scatter(**at, marker=marker, hoverinfo="text", hovertext=[text])
+    return sketch.Scatter(**at, marker=marker, hoverinfo="text", hovertext=[text])
 
 
 def _range_text(row: SafeRow, info: SensitivityInfo) -> str:

@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable
 from typing import Any
 
-from hpsearch.analysis.candidates import PROCESS
 from hpsearch.analysis.writing import briefly, number, percent
 from hpsearch.errors import one_line
 from hpsearch.figures.picture import NothingToDraw
@@ -70,7 +69,7 @@ def explained(result: Result, arm: str) -> str:
     """How well the surrogate predicts configurations it has not seen: 0.96 ± 0.02; empty where that is not known."""
     answers = result.answers(arm)
     scores = answers["surrogate"]["candidates"] if answers else []
-    found = next((one for one in scores if one["name"] == PROCESS), None)
+    found = next((one for one in scores if one["name"] == "process"), None)
     if found is None:
         return ""
     error = found["r2_standard_error"]

@@ -4,13 +4,14 @@ import html
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
-import plotly.graph_objects as go
 
 from hpsearch.analysis.axis import Axis
 from hpsearch.figures import format as fmt
+from hpsearch.figures import sketch
 
 FONT = "system-ui, -apple-system, 'Segoe UI', Roboto, 'Helvetica Neue', Arial, sans-serif"
 INK, FAINT, RULE, GRID, EMPTY = "#1c2430", "#5d6673", "#c3c9d1", "#e8ebef", "#eef0f3"
@@ -70,9 +71,9 @@ def arm_looks(arms: Sequence[str]) -> dict[str, Look]:
     return {arm: Look(PALETTE[i % n], SYMBOLS[i % n], DASHES[(i + i // n) % n]) for i, arm in enumerate(arms)}
 
 
-def legend_entry(arm: str, look: Look) -> go.Scatter:
+def legend_entry(arm: str, look: Look) -> sketch.Scatter:
     """An arm's entry in the legend, without data: its first mark may be a cross."""
-    return go.Scatter(
+    return sketch.Scatter(
         x=[None],
         y=[None],
         mode="markers",
@@ -118,11 +119,10 @@ def safe(text: object, longest: int = LONGEST_NAME) -> str:
     return html.escape(line, quote=False)
 
 
-def figure(height: int, **layout: object) -> go.Figure:
+def figure(height: int, **layout: Any) -> sketch.Figure:
     """An empty figure in the report's style; `height` in pixels, the width is the page's."""
-    fig = go.Figure()
+    fig = sketch.Figure()
     fig.update_layout(
-        template=go.layout.Template(),
         height=height,
         font={"family": FONT, "size": 13, "color": INK},
         paper_bgcolor=GROUND,

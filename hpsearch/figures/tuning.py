@@ -15,6 +15,7 @@ from hpsearch.analysis.columns import COSTS
 from hpsearch.analysis.objective import Objective
 from hpsearch.analysis.writing import count
 from hpsearch.figures import format as fmt
+from hpsearch.figures import sketch
 from hpsearch.figures.compute_axis import spent_axis
 from hpsearch.figures.panels import Line, View, panels
 from hpsearch.figures.picture import Missing, NothingToDraw, Picture
@@ -92,7 +93,7 @@ def plot_tuning(source: Source, study: Study | None = None) -> go.Figure:
     simultaneous band, beside the first arm's line. Thin dotted lines: as tried, by a sampler that looks at results.
     """
     result = read_result(source, study)
-    return _draw(tuning_info(result), result)
+    return _draw(tuning_info(result), result).to_plotly()
 
 
 def pictures(result: Result) -> list[Picture | Missing]:
@@ -125,7 +126,7 @@ def _curve(entry: dict[str, Any], result: Result) -> TuningCurve:
     )
 
 
-def _draw(info: TuningInfo, result: Result) -> go.Figure:
+def _draw(info: TuningInfo, result: Result) -> sketch.Figure:
     title = f"Best {safe(fmt.metric_name(info.objective.name))}" + (" (%)" if info.objective.share else "")
     y = axis_style(title, range=_near(info)) | {"title_font_size": 13}
     return panels(info.arms, result.looks, [_view(info, budget) for budget in info.budgets], y)

@@ -1,19 +1,17 @@
-"""What the template shows besides figures: tables and lists, as text."""
+"""What was run, as text: the table of arms, and the facts of the run."""
+
+from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Any
 
-from hpsearch.analysis import Analysis
-from hpsearch.analysis.arms import ArmFacts
-from hpsearch.analysis.best import Best
-from hpsearch.analysis.cells import Cells
+from hpsearch.analysis.axis import Axis
 from hpsearch.analysis.columns import STATUSES
+from hpsearch.analysis.overview import Overview, describe_run
 from hpsearch.figures import format as fmt
-from hpsearch.reporting.words import seeds
-
-if TYPE_CHECKING:
-    from hpsearch.study import Study
+from hpsearch.figures.result import Result
+from hpsearch.study import Study
 
 
 @dataclass(frozen=True)
@@ -27,133 +25,126 @@ class ArmRow:
 
 
 @dataclass(frozen=True)
-class BestRow:
-    """One row of the table of best configurations. `test` is empty where there is no test metric."""
+class Run:
+    """facts: name and value. errors: the last line of each kind, and how many trials ended so. summary: one line."""
 
-    arm: str
-    rank: str
-    params: str
-    selection: str
-    confirmed: str
-    test: str
-    compute: tuple[str, ...]
+    summary: str
+    facts: tuple[tuple[str, str], ...]
+    columns: tuple[str, ...]
+    arms: tuple[ArmRow, ...]
+    errors: tuple[tuple[str, int], ...]
 
 
-def facts(analysis: Analysis, study: "Study | None") -> tuple[tuple[str, str], ...]:
-    """Name and value of each fact about the run; facts that are not known are left out."""
-    run = analysis.overview
-    rows = [
-        ("Task", _task(study)),
-        ("Shared settings", fmt.settings(study.optimizer) if study is not None else ""),
-        ("Selected on", _objectives(analysis)),
-        ("Seeds", _numbers(run.seeds)),
-        ("Confirmation seeds", _numbers(run.confirm_seeds)),
-        ("Compute", ", ".join(_total(analysis, name) for name in run.totals if name != "seconds")),
-        ("Time in trials", _total(analysis, "seconds") if "seconds" in run.totals else ""),
-        ("Trials started", " to ".join(dict.fromkeys(map(fmt.moment, run.started))) if run.started else ""),
-        *((name.capitalize(), _distinct(values, run.n_trials)) for name, values in run.hardware.items()),
-        ("Versions", "; ".join(f"{n} {_distinct(v, run.n_trials)}" for n, v in run.versions.items())),
-    ]
-    return tuple((name, value) for name, value in rows if value)
+def describe(result: Result) -> Run:
+    run = describe_run(result.trials, result.arms)
+    columns = _count_columns(result)
+    return Run(_summary(result), _facts(result, run), columns, _arm_rows(result, columns), tuple(run.errors.items()))
 
 
-def count_columns(analysis: Analysis) -> tuple[str, ...]:
-    """The columns of counts: statuses that never happened are left out, except complete."""
-    counts = analysis.overview.counts
-    happened = [s for s in STATUSES if s == "complete" or counts[s].sum()]
-    return ("configurations", "trials", *happened, *(["confirm"] if counts["confirm"].sum() else []))
-
-
-def arm_rows(analysis: Analysis) -> tuple[ArmRow, ...]:
-    counts = analysis.overview.counts.set_index("arm")
-    columns = count_columns(analysis)
-    return tuple(
-        ArmRow(
-            name=arm.name,
-            searched=tuple(f"{name} {range_text(cells)}" for name, cells in arm.cells.items()),
-            fixed=fmt.parameters(arm.fixed),
-            counts=tuple(int(counts.loc[arm.name, column]) for column in columns),  # type: ignore[arg-type]
-        )
-        for arm in analysis.arms
-    )
-
-
-def range_text(cells: Cells) -> str:
+def range_text(axis: Axis) -> str:
     """0.01 – 2 (log), or {1, 2, 4}."""
-    axis = cells.axis
     if axis.kind == "choice":
         return "{" + ", ".join(fmt.parameter(c) for c in axis.choices) + "}"
     assert axis.low is not None and axis.high is not None
     return f"{fmt.number(axis.low)} – {fmt.number(axis.high)}" + (" (log)" if axis.kind == "log" else "")
 
 
-def best_rows(analysis: Analysis) -> tuple[BestRow, ...]:
-    return tuple(_best_row(best, analysis) for best in analysis.best)
+def plural(n: int, noun: str) -> str:
+    return f"{n:,} {noun}" + ("" if n == 1 else "s")
 
 
-def not_mapped(analysis: Analysis) -> tuple[str, ...]:
-    """Why an arm has no map."""
-    drawn = {surface.arm for surface in analysis.surfaces}
-    return tuple(f"{arm.name}: {_why_not(arm)}" for arm in analysis.arms if arm.name not in drawn)
+def _summary(result: Result) -> str:
+    run = result.document["overview"]
+    parts = [
+        plural(run["trials"], "trial"),
+        plural(len(result.configurations), "configuration"),
+        plural(len(result.arms), "arm"),
+    ]
+    if run["seeds"]:
+        parts.append(plural(len(run["seeds"]), "seed"))
+    if run["confirmation_seeds"]:
+        parts.append(plural(len(run["confirmation_seeds"]), "fresh seed") + " to confirm")
+    if result.objective is not None:
+        better = "higher" if result.objective.maximize else "lower"
+        parts.append(f"selected on {fmt.metric_name(result.objective.name)} ({better} is better)")
+    return ", ".join(parts)
 
 
-def _why_not(arm: ArmFacts) -> str:
-    if len(arm.cells) >= 2:
-        return "no configuration with a result has two of its hyperparameters"
-    if arm.cells:
-        return f"only {next(iter(arm.cells))} was searched, a map needs two hyperparameters"
-    return "nothing was searched"
+def _facts(result: Result, run: Overview) -> tuple[tuple[str, str], ...]:
+    """Facts that are not known are left out."""
+    study, totals = result.study, result.document["overview"]["total_cost"]
+    rows = [
+        ("Task", _task(result)),
+        ("Shared settings", fmt.settings(study.optimizer) if study is not None else ""),
+        ("Selected on", _objectives(result)),
+        ("Seeds", _numbers(run.seeds)),
+        ("Confirmation seeds", _numbers(run.confirm_seeds)),
+        ("Compute", ", ".join(_total(name, totals[name]) for name in totals if name != "seconds")),
+        ("Time in trials", _total("seconds", totals["seconds"]) if "seconds" in totals else ""),
+        ("Trials started", " to ".join(dict.fromkeys(map(fmt.moment, run.started))) if run.started else ""),
+        *((name.capitalize(), _distinct(values, run.n_trials)) for name, values in run.hardware.items()),
+        ("Versions", "; ".join(f"{n} {_distinct(v, run.n_trials)}" for n, v in run.versions.items())),
+        ("Commit", _commit(study)),
+        ("Analysed by", f"hpsearch {result.document['hpsearch_version']}"),
+    ]
+    return tuple((name, value) for name, value in rows if value)
 
 
-def _best_row(best: Best, analysis: Analysis) -> BestRow:
-    objective = analysis.objective
-    assert objective is not None
-    confirmed, test = "selected, optimistic" if best.n_configurations > 1 else "not confirmed", ""
-    if best.confirmation is not None:
-        runs = best.confirmation
-        lost = [f"{runs.n_not_trained} did not train"] if runs.n_not_trained else []
-        lost += [f"{runs.n_failed} failed or stopped, not counted"] if runs.n_failed else []
-        note = ", ".join([f"n = {runs.objective.n}", *lost])
-        confirmed = f"{fmt.estimate(objective, runs.objective)} ({note})"
-        if runs.test is not None and analysis.test is not None:
-            test = f"{fmt.estimate(analysis.test, runs.test)} (n = {runs.test.n})"
-    lost_seeds = f", {best.n_not_trained} did not train" if best.n_not_trained else ""
-    return BestRow(
-        arm=best.arm,
-        rank=f"{best.rank} of {best.n_configurations}",
-        params=fmt.parameters(best.params) or "nothing searched",
-        selection=f"{fmt.metric(objective, best.selection.mean)} (n = {best.selection.n}{lost_seeds})",
-        confirmed=confirmed,
-        test=test,
-        compute=tuple(fmt.cost(name, value) for name, value in best.compute.items()),
+def _commit(study: Study | None) -> str:
+    return study.recorded.commit or "" if study is not None and study.recorded is not None else ""
+
+
+def _count_columns(result: Result) -> tuple[str, ...]:
+    """The columns of counts: statuses that never happened are left out, except complete."""
+    rows = result.document["overview"]["arms"]
+    happened = [s for s in STATUSES if s == "complete" or any(row["by_status"][s] for row in rows)]
+    confirmed = any(row["confirmation_trials"] for row in rows)
+    return ("configurations", "trials", *happened, *(["confirm"] if confirmed else []))
+
+
+def _arm_rows(result: Result, columns: Sequence[str]) -> tuple[ArmRow, ...]:
+    counts = {row["arm"]: row for row in result.document["overview"]["arms"]}
+
+    def cells(row: dict[str, Any]) -> tuple[int, ...]:
+        known = {**row, **row["by_status"], "confirm": row["confirmation_trials"]}
+        return tuple(int(known[column]) for column in columns)
+
+    return tuple(
+        ArmRow(
+            name=arm,
+            searched=tuple(f"{name} {range_text(result.axis(name, arm))}" for name in result.searched(arm)),
+            fixed=fmt.parameters(result.arm(arm)["fixed"]),
+            counts=cells(counts[arm]),
+        )
+        for arm in result.arms
     )
 
 
-def _task(study: "Study | None") -> str:
-    if study is None:
+def _task(result: Result) -> str:
+    if result.study is None:
         return ""
-    options = fmt.settings(study.task.options)
-    return f"{study.task.name} ({options})" if options else study.task.name
+    options = fmt.settings(result.study.task.options)
+    return f"{result.study.task.name} ({options})" if options else result.study.task.name
 
 
-def _objectives(analysis: Analysis) -> str:
-    better = {True: "higher is better", False: "lower is better"}
-    shown = [f"{fmt.metric_name(o.name)} ({better[o.maximize]})" for o in analysis.objectives]
-    guessed = " – guessed from the columns of the table" if analysis.guessed and shown else ""
+def _objectives(result: Result) -> str:
+    better = {"maximize": "higher is better", "minimize": "lower is better"}
+    found = result.document["objectives"]
+    shown = [f"{fmt.metric_name(one['name'])} ({better[one['direction']]})" for one in found]
+    guessed = " – guessed from the columns of the table" if result.document["guessed"] and shown else ""
     return "; then ".join(shown) + guessed
 
 
-def _total(analysis: Analysis, name: str) -> str:
-    total = analysis.overview.totals[name]
-    missing = f" ({total.n_unknown} trials unknown)" if total.n_unknown else ""
-    return fmt.cost(name, total.amount) + missing
+def _total(name: str, total: dict[str, Any]) -> str:
+    missing = f" ({total['trials_unknown']} trials unknown)" if total["trials_unknown"] else ""
+    return fmt.cost(name, total["amount"]) + missing
 
 
 def _distinct(values: dict[str, int], n_trials: int) -> str:
     """One value as it is; several with the number of trials that had each."""
     if len(values) == 1 and next(iter(values.values())) == n_trials:
         return next(iter(values))
-    return ", ".join(f"{value} ({seeds(n, 'trial')})" for value, n in values.items())
+    return ", ".join(f"{value} ({plural(n, 'trial')})" for value, n in values.items())
 
 
 def _numbers(values: Sequence[int]) -> str:

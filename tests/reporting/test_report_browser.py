@@ -1,43 +1,66 @@
-"""The report in a real browser: nothing loaded, nothing logged, the table works, the page fits."""
+"""The report in a real browser: nothing loaded, nothing logged, everything can be used, the page fits."""
 
+import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import analysed
+import pandas as pd
 import pytest
-from synthetic import STUDY, digits_table
+from synthetic import analyze_tables, digits_table, small_table, trial
 
+from hpsearch.figures.result import Result, read_result
 from hpsearch.reporting.build import write_report
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium")
 pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="no chromium on this machine's path")
 
-EVIL = "</script><script>document.title = 'stolen'</script>"
+EVIL = "</script><script>document.title = 'stolen'</script><img src=x onerror=\"document.title='stolen'\">"
+SECTIONS = ["findings", "arms", "matters", "safe", "maps", "curves", "trials", "made"]
 FLAGS = ["--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking"]
+# Of the parallel coordinates on a machine without a GPU; the page can do nothing about it.
+SOFTWARE = "GL Driver Message"
 
 
 class Visit:
     """A loaded page with what it logged and requested."""
 
-    def __init__(self, browser: "playwright.Browser", url: str, width: int) -> None:
+    def __init__(self, browser: "playwright.Browser", url: str, width: int, scheme: str = "light") -> None:
         self.problems: list[str] = []
         self.requests: list[str] = []
-        self.page = browser.new_page(viewport={"width": width, "height": 900})
-        self.page.on("console", lambda m: self.problems.append(m.text) if m.type in ("error", "warning") else None)
+        self.page = browser.new_page(viewport={"width": width, "height": 900}, color_scheme=scheme)
+        self.page.on("console", self._logged)
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
         self.page.set_default_timeout(120_000)  # ms; on a busy machine drawing takes more than the usual 30 s
         self.page.goto(url)
         self.page.wait_for_selector("body[data-drawn=yes]")
 
+    def draw(self) -> None:
+        """All figures, not only those that are near the screen."""
+        self.page.evaluate("hpsearch.drawAll()")
+
+    def _logged(self, message: "playwright.ConsoleMessage") -> None:
+        if message.type in ("error", "warning") and SOFTWARE not in message.text:
+            self.problems.append(message.text)
+
 
 @pytest.fixture(scope="module")
-def url(tmp_path_factory: pytest.TempPathFactory) -> str:
-    table = digits_table(configurations=24)
-    table.loc[table["status"] == "failed", "error"] = f"Traceback\n{EVIL}"
+def result() -> Result:
+    found = read_result(analysed.analysis())
+    table = found.trials.astype({"error": object})
+    row = table.index[table["status"] == "complete"][0]
+    table.loc[row, "status"] = "failed"
+    table.loc[row, "error"] = f"Traceback\n{EVIL}"
+    return Result(found.document, table)
+
+
+@pytest.fixture(scope="module")
+def url(result: Result, tmp_path_factory: pytest.TempPathFactory) -> str:
     path: Path = tmp_path_factory.mktemp("report") / "report.html"
-    write_report(path, table, STUDY, f"name: {EVIL}\n")
+    write_report(path, result)
     return path.as_uri()
 
 
@@ -52,68 +75,207 @@ def browser() -> Iterator["playwright.Browser"]:
 @pytest.fixture(scope="module")
 def wide(browser: "playwright.Browser", url: str) -> Visit:
     """A page on a desktop's screen, drawn once for all that look at it: its table and its figures are apart."""
-    return Visit(browser, url, 1280)
+    visit = Visit(browser, url, 1280)
+    visit.draw()
+    return visit
 
 
-@pytest.mark.parametrize("width", [1280, 390])
-def test_the_page_is_quiet_alone_and_fits(browser: "playwright.Browser", url: str, wide: Visit, width: int) -> None:
-    visit = wide if width == 1280 else Visit(browser, url, width)
+@pytest.mark.parametrize(("width", "scheme"), [(1280, "light"), (390, "dark")])
+def test_the_page_is_quiet_alone_and_fits(
+    browser: "playwright.Browser", url: str, wide: Visit, width: int, scheme: str
+) -> None:
+    visit = wide if width == 1280 else Visit(browser, url, width, scheme)
+    visit.draw()
     page = visit.page
     assert page.evaluate("document.documentElement.scrollWidth") <= width
-    assert page.title().startswith("digits-noise")
-    found = page.eval_on_selector_all("section", "all => all.map(s => s.id)")
-    assert found == ["findings", "run", "pareto", "best", "sensitivity", "maps", "trials", "methods"]
-    figures = page.eval_on_selector_all(".plot", "all => all.map(p => p.querySelectorAll('.main-svg').length)")
-    assert len(figures) == 1 + 4 + 10 and all(figures)
+    assert page.title() != "stolen"
+    assert page.eval_on_selector_all("section", "all => all.map(s => s.id)") == SECTIONS
+    boxes = "all => all.filter(p => p.offsetParent).map(p => [p.id, p.querySelectorAll('.main-svg').length])"
+    figures = page.eval_on_selector_all(".plot", boxes)
+    assert len(figures) > 10 and all(drawn for _, drawn in figures)
+    cut = "all => all.filter(p => p.offsetParent && p.scrollWidth > p.clientWidth + 1).map(p => p.id)"
+    assert page.eval_on_selector_all(".plot", cut) == []
     titles = page.eval_on_selector_all(".modebar-btn", "all => all.map(b => b.dataset.title)")
     assert not any("Share" in title for title in titles)  # plotly's own upload
     assert visit.requests == [url]
     assert visit.problems == []
 
 
-def test_the_table_sorts_and_filters(wide: Visit) -> None:
+def test_dark_and_light_are_the_readers_setting(wide: Visit) -> None:
     page = wide.page
+    ground = "getComputedStyle(document.body).backgroundColor"
+    light = page.evaluate(ground)
+    page.emulate_media(color_scheme="dark")
+    page.wait_for_function("document.getElementById('best').layout.paper_bgcolor === '#151a21'")
+    assert page.evaluate(ground) == "rgb(21, 26, 33)" != light
+    page.emulate_media(color_scheme="light")
+    page.wait_for_function("document.getElementById('best').layout.paper_bgcolor === '#ffffff'")
+    assert wide.problems == []
 
-    def column(label: str) -> list[str]:
-        names = page.eval_on_selector_all("#trial-table th", "all => all.map(t => t.textContent)")
-        at = names.index(label) + 1
-        return list(page.eval_on_selector_all(f"#trial-table td:nth-child({at})", "all => all.map(t => t.textContent)"))
+
+def column(page: "playwright.Page", label: str) -> list[str]:
+    names = page.eval_on_selector_all("#trial-table th", "all => all.map(t => t.textContent)")
+    at = names.index(label) + 1
+    return list(page.eval_on_selector_all(f"#trial-table td:nth-child({at})", "all => all.map(t => t.textContent)"))
+
+
+def test_the_table_sorts_and_filters(wide: Visit, result: Result) -> None:
+    page = wide.page
 
     def click(label: str) -> None:
         page.locator("#trial-table th button").get_by_text(label, exact=True).click()
 
-    assert len(column("arm")) == 100  # the first hundred
+    assert len(column(page, "arm")) == 100  # the first hundred
     page.click("#more")
-    everything = len(column("arm"))
-    assert everything == len(digits_table(configurations=24))
+    everything = len(column(page, "arm"))
+    assert everything == len(result.trials)
 
     click("test accuracy")
-    values = [float(v.rstrip(" %")) for v in column("test accuracy") if v]
+    values = [float(v.rstrip(" %")) for v in column(page, "test accuracy") if v]
     assert values == sorted(values) and len(values) < everything
-    assert column("test accuracy")[-1] == ""  # what is not known comes last
+    assert column(page, "test accuracy")[-1] == ""  # what is not known comes last
     click("test accuracy")
-    assert [float(v.rstrip(" %")) for v in column("test accuracy") if v] == sorted(values, reverse=True)
+    assert [float(v.rstrip(" %")) for v in column(page, "test accuracy") if v] == sorted(values, reverse=True)
 
     page.select_option("#filter-status", "diverged")
-    assert set(column("status")) == {"diverged"}
-    page.fill("#filter-text", "fsam")
-    assert set(column("arm")) <= {"fsam", "fmsam"} and column("arm")
-    page.select_option("#filter-arm", "fsam")
-    assert set(column("arm")) == {"fsam"}
-
-    page.select_option("#filter-arm", "")
+    assert set(column(page, "status")) == {"diverged"}
+    page.select_option("#filter-status", "")
+    page.fill("#filter-text", "sgd complete")
+    assert set(column(page, "arm")) == {"sgd"} and set(column(page, "status")) == {"complete"}
     page.fill("#filter-text", "")
-    page.select_option("#filter-status", "failed")
-    error = page.locator("#trial-table details").first
-    assert EVIL in (error.locator("summary").text_content() or "")
+    page.select_option("#filter-arm", "sam")
+    assert set(column(page, "arm")) == {"sam"}
+    page.select_option("#filter-arm", "")
+    assert len(column(page, "arm")) == everything
     assert wide.problems == []
 
 
-def test_the_switches_of_the_figures_work(wide: Visit) -> None:
+def test_a_row_tells_the_whole_trial(wide: Visit, result: Result) -> None:
     page = wide.page
-    front = page.locator(".plot").first
-    title = ".xtitle"
-    assert "FLOPs" in (front.locator(title).text_content() or "")
-    front.locator(".updatemenu-button").nth(2).click()
-    page.wait_for_function("document.querySelector('.plot .xtitle').textContent.includes('seconds')")
+    page.select_option("#filter-status", "failed")
+    row = page.locator("#trial-table tbody tr").filter(has_text="stolen").first
+    row.locator("button").focus()
+    page.keyboard.press("Enter")  # by the keyboard, as by a click
+    panel = page.locator("#trial-detail")
+    assert EVIL in (panel.locator("pre").first.text_content() or "")
+    page.select_option("#filter-status", "complete")
+    page.locator("#trial-table tbody tr").first.click()
+    first = result.trials[result.trials["status"] == "complete"].iloc[0]
+    assert str(first["trial_id"]) in panel.inner_text()
+    assert panel.locator(".main-svg").count()  # its curve
+    snippet = panel.locator("#snippet").text_content() or ""
+    assert f"seeds: [{first['seed']}]" in snippet and json.dumps(str(first["arm"])) in snippet
+    page.click("#copy")
+    assert page.locator("#copy").text_content() == "Copied"
+    panel.get_by_text("Close").click()
+    assert not panel.is_visible()
+    page.select_option("#filter-status", "")
     assert wide.problems == []
+
+
+def test_a_brush_on_the_parallel_coordinates_filters_the_table(wide: Visit, result: Result) -> None:
+    page = wide.page
+    brush = """() => {
+      const box = document.getElementById("parallel"), axes = box.data[0].dimensions;
+      const i = axes.findIndex((d) => d.label === "rho");
+      return Plotly.restyle(box, {[`dimensions[${i}].constraintrange`]: [[Math.log10(0.1), Math.log10(0.5)]]});
+    }"""
+    page.evaluate(brush)
+    rho = result.trials["params.rho"]
+    wanted = int(rho.between(0.1, 0.5).sum())
+    assert 0 < wanted < len(rho)
+    assert f"{wanted} found" in (page.locator("#filter-count").text_content() or "")
+    page.click("#clear")
+    assert f"{len(rho)} found" in (page.locator("#filter-count").text_content() or "")
+    assert wide.problems == []
+
+
+def test_switches_are_buttons_and_do_what_they_say(wide: Visit) -> None:
+    page = wide.page
+    front = page.locator("figure", has=page.locator("#front"))
+    title = page.evaluate("document.getElementById('front').layout.xaxis.title.text")
+    button = front.get_by_role("button", name="seconds", exact=True)
+    button.focus()
+    page.keyboard.press("Enter")
+    page.wait_for_function("old => document.getElementById('front').layout.xaxis.title.text !== old", arg=title)
+    assert button.get_attribute("aria-pressed") == "true"
+    assert not page.locator(".updatemenu-button").count()  # plotly's own can't be reached by the keyboard
+    assert wide.problems == []
+
+
+def test_the_overview_chooses_the_maps_and_one_switch_is_for_all(wide: Visit, result: Result) -> None:
+    page = wide.page
+    assert page.locator(".thumb").count() == page.locator(".map").count() > 0
+    painted = "c => c.getContext('2d').getImageData(0, 0, c.width, c.height).data.some(v => v > 0)"
+    assert page.locator(".thumb canvas").first.evaluate(painted)
+    page.locator(".thumb").last.click()
+    assert page.locator(".maps:not([hidden])").count() == 1
+    raw = page.locator("#map-switches button", has_text="raw")
+    surrogate = [a for a in result.arms if result.answers(a) and result.answers(a)["pair_maps"]]  # type: ignore[index]
+    assert surrogate and raw.count() == 1
+    shown = (
+        "() => [...document.querySelectorAll('.map .plot')].filter(p => p.data).map(p => p.data.map(t => t.visible))"
+    )
+    before = page.evaluate(shown)
+    raw.click()
+    page.wait_for_function(f"old => JSON.stringify(({shown})()) !== old", arg=json.dumps(before, separators=(",", ":")))
+    assert wide.problems == []
+
+
+def test_findings_lead_to_their_pictures(wide: Visit) -> None:
+    page = wide.page
+    link = page.locator(".findings dt a").first
+    target = link.get_attribute("href")
+    link.click()
+    page.wait_for_function("id => Math.abs(document.querySelector(id).getBoundingClientRect().top) < 900", arg=target)
+    page.evaluate("scrollTo(0, 0)")
+
+
+HOSTILE = [
+    trial(
+        arm=EVIL,
+        configuration=str(i),
+        seed=s,
+        value=0.5 + i / 20,
+        **{EVIL: 0.1 * i + 0.1, "kind": EVIL if i % 2 else "b"},
+    )
+    for i in range(4)
+    for s in range(2)
+]
+CASES: dict[str, Callable[[], pd.DataFrame]] = {
+    "empty": pd.DataFrame,
+    "one trial": lambda: small_table(trial(rho=0.1)),
+    "nothing trained": lambda: small_table(
+        *(trial(configuration=str(i), value=0.1, status="diverged", rho=i + 1.0, lr=0.1) for i in range(3))
+    ),
+    "one arm": lambda: digits_table(24).query("arm == 'sam'").reset_index(drop=True),
+    "six arms": lambda: digits_table(24),
+    "hostile names": lambda: small_table(*HOSTILE),
+    "twenty hyperparameters": lambda: small_table(
+        *(
+            trial(
+                configuration=str(i),
+                value=0.5 + i / 40,
+                **{f"hyperparameter_{k}": (i * (k + 3)) % 7 / 7 for k in range(20)},
+            )
+            for i in range(12)
+        )
+    ),
+}
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_any_table_makes_a_page_that_works(browser: "playwright.Browser", tmp_path: Path, case: str) -> None:
+    path = tmp_path / "report.html"
+    write_report(path, analyze_tables(CASES[case]()))
+    visit = Visit(browser, path.as_uri(), 1280)
+    visit.draw()
+    page = visit.page
+    assert page.title() != "stolen" and not page.locator("img[src=x]").count()
+    assert page.eval_on_selector_all("section", "all => all.map(s => s.id)") == SECTIONS
+    empty = "all => all.filter(s => !s.querySelector('.plot, .reason, table, dd')).map(s => s.id)"
+    assert page.eval_on_selector_all("section", empty) == []  # what is not there says why
+    assert page.evaluate("document.documentElement.scrollWidth") <= 1280
+    assert visit.requests == [path.as_uri()]
+    assert visit.problems == []
+    page.close()

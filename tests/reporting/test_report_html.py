@@ -1,3 +1,5 @@
+"""What the report's file holds: sections, findings, figures, trials; nothing that runs or loads but its own scripts."""
+
 import base64
 import dataclasses
 import errno
@@ -5,114 +7,121 @@ import hashlib
 import json
 import re
 from html import unescape
-from html.parser import HTMLParser
 from pathlib import Path
 
+import analysed
 import pandas as pd
 import pytest
-from synthetic import STUDY, Arm, digits_table, small_table, trial
+from synthetic import STUDY, Arm, analyze_tables, digits_table, small_table, trial
 
 from hpsearch.errors import RunError
-from hpsearch.reporting.build import build_report, embed, write_report
+from hpsearch.figures.picture import Picture
+from hpsearch.figures.result import Result, read_result
+from hpsearch.reporting.build import build_report, write_report
+from hpsearch.reporting.page import embed
+from hpsearch.reporting.sections import all_pictures
+from tests.reporting.page import Page
 
-SECTIONS = ["findings", "run", "pareto", "best", "sensitivity", "maps", "trials", "methods"]
+SECTIONS = ["findings", "arms", "matters", "safe", "maps", "curves", "trials", "made"]
 EVIL = "</script><script>window.stolen = 1</script><img src=x onerror=alert(1)>"
 
 
-class Page(HTMLParser):
-    """Tags, section ids and the contents of scripts, as a browser would see them."""
-
-    def __init__(self, html: str) -> None:
-        super().__init__()
-        self.sections: list[str] = []
-        self.tags: list[str] = []
-        self.scripts: list[tuple[str, str]] = []
-        self.texts: list[str] = []
-        self._script: str | None = None
-        self.feed(html)
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        named = dict(attrs)
-        self.tags.append(tag)
-        if tag == "section":
-            self.sections.append(str(named["id"]))
-        if tag == "script":
-            self._script = named.get("type") or "javascript"
-
-    def handle_endtag(self, tag: str) -> None:
-        if tag == "script":
-            self._script = None
-
-    def handle_data(self, data: str) -> None:
-        if self._script is not None:
-            self.scripts.append((self._script, data))
-        else:
-            self.texts.append(data)
-
-    @property
-    def text(self) -> str:
-        return " ".join(" ".join(self.texts).replace("\N{NO-BREAK SPACE}", " ").split())
-
-
-def trials_of(page: Page) -> dict[str, list[list[object]]]:
-    return next(d for d in (json.loads(s) for kind, s in page.scripts if kind == "application/json") if "rows" in d)
+def tables(table: pd.DataFrame, study: object = None) -> Result:
+    """Without the questions that need a model."""
+    return dataclasses.replace(read_result(analyze_tables(table, study)), study=None)
 
 
 @pytest.fixture(scope="module")
-def whole() -> tuple[str, Page]:
-    html = build_report(digits_table(), STUDY, "name: digits-noise\n# <b>comment</b>\n")
-    return html, Page(html)
+def result() -> Result:
+    return read_result(analysed.analysis())
 
 
-def test_sections_in_order(whole: tuple[str, Page]) -> None:
-    assert whole[1].sections == SECTIONS
+@pytest.fixture(scope="module")
+def whole(result: Result) -> Page:
+    return Page(build_report(result))
 
 
-def test_plotly_is_inside_once_and_nothing_is_loaded(whole: tuple[str, Page]) -> None:
-    html, page = whole
-    code = [s for kind, s in page.scripts if kind == "javascript"]
-    assert sum("plotly.js v" in s[:200] for s in code) == 1
-    markup = html
-    for _, script in page.scripts:
-        markup = markup.replace(script, "")
-    assert not re.search(r'(src|href)="(?!#|data:)', markup)
-    assert "url(" not in markup and "@import" not in markup
+def test_sections_in_order(whole: Page) -> None:
+    assert whole.sections == SECTIONS
+    assert len(set(whole.ids)) == len(whole.ids)  # links lead to one place
 
 
-def test_only_the_two_scripts_of_the_report_may_run(whole: tuple[str, Page]) -> None:
-    html, page = whole
-    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', html)
+def test_plotly_is_inside_once_and_nothing_is_loaded(whole: Page) -> None:
+    assert sum("plotly.js v" in source[:200] for source in whole.code) == 1
+    loading = [(tag, key, value) for tag, key, value in whole.attributes if key in ("src", "href", "srcset", "action")]
+    assert all(value.startswith(("#", "data:")) for _, _, value in loading)
+    style = whole.html[whole.html.index("<style>") : whole.html.index("</style>")]
+    assert "url(" not in style and "@import" not in style
+
+
+def test_only_the_two_scripts_of_the_report_may_run(whole: Page) -> None:
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', whole.html)
     assert policy is not None
-    code = [s for kind, s in page.scripts if kind == "javascript"]
-    digests = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in code]
-    allowed = re.findall(r"'sha256-([^']*)'", unescape(policy[1]))
-    assert allowed == digests and len(code) == 2
-    assert "default-src 'none'" in unescape(policy[1])
+    digests = [base64.b64encode(hashlib.sha256(s.encode()).digest()).decode() for s in whole.code]
+    assert re.findall(r"'sha256-([^']*)'", unescape(policy[1])) == digests and len(digests) == 2
+    assert "default-src 'none'" in unescape(policy[1]) and "connect-src" not in policy[1]
 
 
-def test_findings_say_what_was_confirmed_and_where_training_failed(whole: tuple[str, Page]) -> None:
-    text = whole[1].text
-    assert re.search(
-        r"confirmed test accuracy 9\d\.\d\d ± \d\.\d\d % \(95 % t interval, 5 fresh seeds(; of runs that train)?\)",
-        text,
-    )
-    assert re.search(r"some in every configuration with rho ≥ 0\.\d+, none at rho ≤ 0\.\d+", text)
-    assert "this study does not rank them" in text
+def test_findings_are_the_documents_and_lead_to_what_is_on_the_page(whole: Page, result: Result) -> None:
+    document = result.document
+    for sentence in [*document["findings"], *document["warnings"]]:
+        for clause in re.split(r"[;:] ", sentence["text"]):
+            assert " ".join(clause.split()).strip(" ;:") in whole.text
+    links = [value[1:] for tag, key, value in whole.attributes if tag == "a" and key == "href"]
+    assert links and set(links) <= {*whole.ids, "main"}
+    assert "sensitivity-rho" in links and "differences" in links
 
 
-def test_the_study_file_and_every_trial_are_there(whole: tuple[str, Page]) -> None:
-    _, page = whole
-    assert "# <b>comment</b>" in page.text
-    assert len(trials_of(page)["rows"]) == len(digits_table())
+def test_every_figure_is_on_the_page_with_its_words(whole: Page, result: Result) -> None:
+    made = [one for one in all_pictures(result) if isinstance(one, Picture)]
+    assert {one.key for one in made} == set(whole.figures)
+    labels = [value for _, key, value in whole.attributes if key == "aria-label"]
+    for one in made:
+        assert len(one.alt) > 20 and one.alt in labels
+        assert " ".join(one.caption.split()) in whole.text
+        assert len(one.numbers)
+
+
+def test_hover_texts_are_held_once_and_found_again(whole: Page, result: Result) -> None:
+    texts = whole.unpacked("texts")
+    assert len(set(texts)) == len(texts)
+
+    def named(value: object) -> object:
+        return (
+            [named(one) for one in value] if isinstance(value, list) else texts[value] if type(value) is int else value
+        )
+
+    made = {one.key: json.loads(one.figure.to_json()) for one in all_pictures(result) if isinstance(one, Picture)}
+    for key, figure in whole.figures.items():
+        for ours, theirs in zip(figure["data"], made[key]["data"], strict=True):
+            if "hovertext" in theirs:
+                assert named(ours["hovertext"]) == theirs["hovertext"]
+
+
+def test_every_trial_is_there_with_its_curve_and_details(whole: Page) -> None:
+    table, found = analysed.table(), whole.trials
+    columns = {column["column"]: values for column, values in zip(found["columns"], found["values"], strict=True)}
+    assert columns["arm"] == table["arm"].tolist()
+    assert columns["params.rho"] == [None if pd.isna(v) else v for v in table["params.rho"]]
+    assert found["details"]["trial_id"] == table["trial_id"].tolist()
+    row = int(table.index[table["status"] == "complete"][0])
+    assert found["curves"]["epoch"][row] == [1, 40]
+    assert found["curves"]["val_accuracy"][row] == pytest.approx(table.loc[row, "curve.val_accuracy"], rel=1e-4)
+
+
+def test_methods_and_their_sources_are_told(whole: Page, result: Result) -> None:
+    for method in result.document["methods"].values():
+        assert " ".join(method["text"].rstrip(".").split()) in whole.text
+    assert "arXiv 2403.12350" in whole.text and "Agarwal et al. 2021" in whole.text
 
 
 def test_no_ranking_without_confirmation() -> None:
     rows = [
         trial(arm=a, configuration=f"{a}{i}", value=0.9 - i / 10, rho=i + 1.0) for a in ("x", "y") for i in range(2)
     ]
-    text = Page(build_report(small_table(*rows))).text
-    assert "selected, optimistic" in text
-    assert "The arms are not ranked" in text
+    text = Page(build_report(tables(small_table(*rows)))).text
+    assert "optimistic" in text and "not confirmed on fresh seeds" in text
+    assert "no arm is shown to be better" in text
     assert "guessed from the columns" in text
 
 
@@ -125,18 +134,19 @@ def test_everything_from_outside_is_escaped() -> None:
         trial(arm=EVIL, configuration="c", **{EVIL: 0.3, "lr": 0.4, "kind": "<b>"}),
     )
     table["metrics." + EVIL] = 0.5
-    study = dataclasses.replace(
-        STUDY, name=EVIL, description=EVIL, arms={EVIL: Arm({}, {EVIL: EVIL})}, optimizer={EVIL: [EVIL]}
-    )
-    for given in (None, study):
-        page = Page(build_report(table, given, EVIL))
+    table["curve.epoch"] = [[1, 2]] * 3
+    table["curve." + EVIL] = [[0.1, 0.2]] * 3
+    study = dataclasses.replace(STUDY, name=EVIL, description=EVIL, arms={EVIL: Arm({}, {EVIL: EVIL})})
+    found = read_result(analyze_tables(table))
+    for result in (found, Result({**found.document, "study": EVIL, "note": EVIL}, found.trials)):
+        page = Page(build_report(result))
         assert page.sections == SECTIONS
-        code = [s for kind, s in page.scripts if kind == "javascript"]
-        assert len(code) == 2 and not any("window.stolen" in s for s in code)
+        assert len(page.code) == 2 and not any("window.stolen" in source for source in page.code)
         assert "img" not in page.tags
-        for kind, script in page.scripts:
+        for kind, _, content in page.scripts:
             if kind == "application/json":
-                assert "<" not in script and json.loads(script)
+                assert "<" not in content and json.loads(content) is not None
+    assert EVIL in study.name
 
 
 def test_embedded_json_keeps_its_meaning() -> None:
@@ -149,74 +159,74 @@ def test_embedded_json_keeps_its_meaning() -> None:
 @pytest.mark.parametrize(
     ("table", "reason"),
     [
-        (pd.DataFrame(), "This run has no trials yet."),
-        (small_table(trial(value=None, status="failed")), "No trial has a metric"),
+        (pd.DataFrame(), "there are no trials yet"),
+        (small_table(trial(value=None, status="failed")), "no trial has a metric"),
         (
             small_table(trial(value=None, status="failed")).assign(**{"metrics.val_loss": "x"}),
-            "No trial has a metric",
+            "no trial has a metric",
         ),
     ],
 )
 def test_what_cannot_be_made_says_why(table: pd.DataFrame, reason: str) -> None:
-    page = Page(build_report(table))
+    page = Page(build_report(tables(table)))
     assert page.sections == SECTIONS
-    assert page.text.count(reason) >= 4
+    for section in page.html.split("<section")[1:-1]:  # all but how it was made
+        assert reason in section or 'id="trials"' in section[:20]
 
 
 def test_only_failed_trials_of_a_study() -> None:
     rows = [trial(value=None, status="failed", rho=0.1), trial(seed=1, value=None, status="stopped", rho=0.1)]
-    text = Page(build_report(small_table(*rows), STUDY)).text
-    assert "No trial ended with validation accuracy (1 failed, 1 stopped)." in text
+    text = Page(build_report(tables(small_table(*rows), STUDY))).text
+    assert "no selection trial ended with a value of validation accuracy (1 failed, 1 stopped)" in text
 
 
 def test_a_study_without_trials_shows_its_plan() -> None:
-    page = Page(build_report(pd.DataFrame(), STUDY))
+    page = Page(build_report(tables(pd.DataFrame(), STUDY)))
     assert page.sections == SECTIONS
-    assert "rho 0.01 – 2 (log)" in page.text and "This run has no trials yet." in page.text
+    assert "rho 0.01 – 2 (log)" in page.text and "there are no trials yet" in page.text
 
 
-def test_all_diverged() -> None:
-    rows = [trial(configuration=f"c{i}", value=0.1, status="diverged", rho=i + 1.0, lr=0.1 * i) for i in range(3)]
-    text = Page(build_report(small_table(*rows))).text
-    assert "None of the 3 selection trials that ended trained." in text
-
-
-def test_one_arm_without_parameters_says_that_nothing_was_searched() -> None:
-    study = dataclasses.replace(STUDY, arms={"sgd": Arm({}, {"lr": 0.1})}, confirm=None)
-    text = Page(build_report(small_table(trial(arm="sgd", value=0.9)), study)).text
-    assert "No hyperparameter was searched." in text
-    assert "sgd: nothing was searched" in text
-    assert (
-        "not confirmed" in text
-        and "optimistic" not in text.split("What was run")[1].split("Best configurations")[0].split("Each mark")[0]
-    )
+def test_all_diverged_one_trial_and_no_search_are_reports_too() -> None:
+    diverged = [trial(configuration=f"c{i}", value=0.1, status="diverged", rho=i + 1.0, lr=0.1 * i) for i in range(3)]
+    assert "all 3 trials" in Page(build_report(tables(small_table(*diverged)))).text
+    one = Page(build_report(tables(small_table(trial(value=0.9, rho=0.1)))))
+    assert one.sections == SECTIONS and "1 trial, 1 configuration, 1 arm" in one.text
 
 
 def test_without_compute_there_is_no_front() -> None:
-    assert "No trial recorded its compute" in Page(build_report(small_table(trial(samples=None)))).text
+    page = Page(build_report(tables(small_table(trial(samples=None)))))
+    assert "front" not in page.figures and "compute" in page.html.split('id="arms"')[1].split("</section>")[0]
 
 
 def test_infinite_values_do_not_break_the_table_of_trials() -> None:
-    html = build_report(small_table(trial(value=0.9, samples=float("inf")), trial(seed=1, value=float("-inf"))))
-    assert "Infinity" not in json.dumps(trials_of(Page(html)))
+    html = build_report(tables(small_table(trial(value=0.9, samples=float("inf")), trial(seed=1, value=float("-inf")))))
+    assert "Infinity" not in json.dumps(Page(html).trials)
+
+
+def test_a_large_report_keeps_its_size() -> None:
+    table = digits_table()
+    curves = [[0.1 + i / 100 for i in range(40)]] * len(table)
+    table = table.assign(**{"curve.epoch": [list(range(1, 41))] * len(table), "curve.val_accuracy": curves})
+    page = build_report(tables(table, STUDY))
+    assert len(table) > 500 and len(page.encode()) < 8_000_000
 
 
 def test_written_whole_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    path = tmp_path / "report.html"
-    write_report(path, small_table(trial()))
+    path, result = tmp_path / "report.html", tables(small_table(trial()))
+    write_report(path, result)
     first = path.read_text(encoding="utf-8")
-    assert first.endswith("</html>")
+    assert first.rstrip().endswith("</html>")
 
     def full(descriptor: int) -> None:
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("hpsearch.results.os.fsync", full)
     with pytest.raises(RunError, match="No space left"):
-        write_report(path, pd.DataFrame())
+        write_report(path, result)
     assert path.read_text(encoding="utf-8") == first
     assert [p.name for p in tmp_path.iterdir()] == ["report.html"]
 
 
 def test_lone_surrogates_are_written(tmp_path: Path) -> None:
-    write_report(tmp_path / "r.html", small_table(trial()), study_text="name: \ud800")
+    write_report(tmp_path / "r.html", tables(small_table(trial(rho=0.1, kind="\ud800"), trial(kind="x"))))
     assert "</html>" in (tmp_path / "r.html").read_text(encoding="utf-8")
