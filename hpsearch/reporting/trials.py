@@ -83,8 +83,9 @@ def trial_table(trials: pd.DataFrame) -> TrialTable:
 def repeat_head(study: Study) -> str:
     """The lines of a study file that every trial shares; the arm, its values and the seed follow in the page."""
     whole: dict[str, Any] = study.model_dump(mode="json", by_alias=True, exclude_unset=True)
-    task: dict[str, Any] = {**whole["task"], **study.task.options}
+    task: dict[str, Any] = dict(whole["task"])
     task.pop("options", None)
+    task.update(study.task.options)
     kept = {key: whole[key] for key in ("optimizer", "resources") if key in whole}
     return dump_yaml({"name": f"{study.name}-again", "task": task, **kept, "objectives": whole["objectives"]})
 
