@@ -233,10 +233,8 @@ def report(
     if watch:
         from hpsearch.reporting.live import serve
 
-        try:
-            serve(folder, port, lambda step: None, lambda url: typer.echo(f"report: {url} (Ctrl-C ends it)"))
-        except KeyboardInterrupt:
-            return  # the way to end it
+        serve(folder, port, lambda step: None, lambda url: typer.echo(f"report: {url} (Ctrl-C ends it)"))
+        return
     from hpsearch.reporting import report as write
     from hpsearch.reporting import write_figures
 
@@ -247,6 +245,23 @@ def report(
         typer.echo(f"report: {path}")
         if figures is not None:
             typer.echo(f"figures: {len(written)} files in {figures}")
+
+
+@app.command()
+@told
+def compare(
+    folders: Annotated[list[Path], typer.Argument(metavar="DIR DIR ...", help="Run folders, two or more.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="The report.")] = Path("comparison.html"),
+    quiet: Quiet = False,
+) -> None:
+    """Write one report over several runs: what one setting for all tasks loses against tuning for each."""
+    from hpsearch.reporting.compare import write_comparison
+    from hpsearch.terminal import steps
+
+    with steps(quiet) as say:
+        path = write_comparison(folders, out, say)
+    if not quiet:
+        typer.echo(f"comparison: {path}")
 
 
 @app.command()

@@ -66,6 +66,8 @@ def _sentence(arm: ArmAcross, found: Across) -> str:
     text += f"tuned for each {_score(arm.tuned)}: "
     if loss.has_interval and loss.low <= 0:
         text += f"the loss of {_score(loss)} is not told apart from none"
+    elif loss.value <= 0:
+        text += f"no loss shows ({_score(loss)})"
     else:
         text += f"it loses {_score(loss)}"
     worst = max(arm.tasks, key=lambda one: one.loss.value)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,6 +18,9 @@ from hpsearch.figures import sketch
 from hpsearch.figures.picture import Missing, NothingToDraw, Picture
 from hpsearch.figures.result import Result, Source, read_result
 from hpsearch.figures.style import EMPTY, FAINT, INK, SEQUENTIAL, figure, log_ticks, safe, scale
+
+if TYPE_CHECKING:
+    from hpsearch.study import Study
 
 TITLE = "Trials side by side"
 MOST = 10  # hyperparameters that get an axis
@@ -69,9 +73,14 @@ def parallel_info(result: Result) -> ParallelInfo:
     return ParallelInfo(tuple(axes), values.to_numpy(float), fmt.axis_title(goal), left)
 
 
-def plot_parallel(source: Source) -> go.Figure:
-    """A line per trial through its arm, hyperparameters, compute and metric, coloured by the metric."""
-    return draw_parallel(parallel_info(read_result(source)), read_result(source)).to_plotly()
+def plot_parallel(source: Source, study: Study | None = None) -> go.Figure:
+    """A line per trial through its arm, hyperparameters, compute and metric, coloured by the metric.
+
+    source: a run folder, a table of trials, an Analysis or a Result; study: of a table.
+    Raises NothingToDraw where no trial has a metric or nothing was searched.
+    """
+    result = read_result(source, study)
+    return draw_parallel(parallel_info(result), result).to_plotly()
 
 
 def draw_parallel(info: ParallelInfo, result: Result) -> sketch.Figure:

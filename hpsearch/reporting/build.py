@@ -11,9 +11,9 @@ from markupsafe import Markup
 from plotly.offline import get_plotlyjs
 
 from hpsearch.figures import format as fmt
-from hpsearch.figures.best import best_rows
+from hpsearch.figures.arms.best import best_rows
 from hpsearch.figures.result import Source, read_result
-from hpsearch.figures.safe_words import keys as sensitivity_keys
+from hpsearch.figures.safe.words import keys as sensitivity_keys
 from hpsearch.reporting import findings, methods, view
 from hpsearch.reporting.page import Page, asset, dark_colours, packed, policy, script
 from hpsearch.reporting.sections import make_sections
@@ -33,9 +33,9 @@ def build_report(source: Source, study: Study | None = None, live: bool = False)
     page = Page(shared=not live)
     sections = make_sections(result, page)
     anchors = {*page.keys, "arms", "matters", "safe", "maps", "curves"}
-    anchors |= {group.key.removeprefix("group-") for group in sections.matters if group.pictures}
+    anchors |= {group.key for group in sections.matters if group.pictures and group.title}
     first, more = findings.findings(result.document, sensitivity_keys(result.parameters), anchors, result.arms)
-    study = result.study
+    study, judged = result.study, result.judged
     return render(
         "report.html",
         page,
@@ -50,6 +50,7 @@ def build_report(source: Source, study: Study | None = None, live: bool = False)
         note=result.document["note"],
         run=view.describe(result),
         best=best_rows(result),
+        judged_name=fmt.metric_name(judged.name) if judged and judged != result.objective else "",
         objective_name=fmt.metric_name(result.objective.name) if result.objective else "",
         sections=sections,
         n_trials=len(result.trials),

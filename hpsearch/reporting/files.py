@@ -96,7 +96,7 @@ def _image(picture: Picture, kind: Format) -> bytes:
 def for_paper(figure: go.Figure) -> go.Figure:
     """Without buttons, which do nothing on paper; a map with its colour bar, which the report shows once for all."""
     made = go.Figure(figure)
-    made.update_layout(updatemenus=[])
+    made.layout.updatemenus = ()  # an update would merge
     for trace in made.data:
         if trace.type == "heatmap" and trace.visible is not False:
             trace.update(showscale=True, colorbar={"thickness": 12, "outlinewidth": 0})

@@ -19,7 +19,7 @@ LABELS: dict[str, tuple[str, tuple[str, ...]]] = {
     "tuning": ("Tuning", ("importances",)),
     "equal budgets": ("Equal budgets", ("equal-budgets", "tuning")),
     "robust": ("Robust choice", ("maps",)),
-    "along training": ("Along training", ("along",)),
+    "along training": ("Along training", ("group-along",)),
     "front": ("Front", ("front",)),
     "nothing": ("Nothing", ()),
 }

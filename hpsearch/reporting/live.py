@@ -113,11 +113,7 @@ def serve(folder: Path, port: int, told: Callable[[str], None], ready: Callable[
     Raises InputError for a folder without a run, or a port that is taken.
     """
     live = LiveReport(folder, told)
-    try:
-        server = ThreadingHTTPServer(("127.0.0.1", port), _handler(live))
-    except (OSError, OverflowError) as error:
-        raise InputError(f"--port {port}: cannot be listened to: {error}; allowed: a free port, or 0 for any") from None
-    server.daemon_threads = True
+    server = open_server(live, port)
     stop = threading.Event()
 
     def look() -> None:
@@ -129,9 +125,21 @@ def serve(folder: Path, port: int, told: Callable[[str], None], ready: Callable[
     ready(f"http://127.0.0.1:{server.server_address[1]}/")
     try:
         server.serve_forever(poll_interval=0.2)
+    except KeyboardInterrupt:
+        pass  # the way to end it
     finally:
         stop.set()
         server.server_close()
+
+
+def open_server(live: LiveReport, port: int) -> ThreadingHTTPServer:
+    """Listens on 127.0.0.1, and answers once serve_forever is called. Raises InputError for a port that is taken."""
+    try:
+        server = ThreadingHTTPServer(("127.0.0.1", port), _handler(live))
+    except (OSError, OverflowError) as error:
+        raise InputError(f"--port {port}: cannot be listened to: {error}; allowed: a free port, or 0 for any") from None
+    server.daemon_threads = True
+    return server
 
 
 def _handler(live: LiveReport) -> type[BaseHTTPRequestHandler]:

@@ -9,22 +9,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from hpsearch.figures import (
-    along,
-    best,
-    curves,
-    forest,
-    front,
-    importances,
-    interactions,
-    maps,
-    parallel,
-    safe_ranges,
-    tuning,
-)  # fmt: skip
-from hpsearch.figures.maps import ColourBar, MapGroup
+from hpsearch.figures import parallel
+from hpsearch.figures.arms import best, forest, front, tuning
+from hpsearch.figures.curves import curves
+from hpsearch.figures.maps import maps
+from hpsearch.figures.maps.maps import ColourBar, MapGroup
+from hpsearch.figures.matters import along, importances, interactions
 from hpsearch.figures.picture import Missing, Picture
 from hpsearch.figures.result import Result
+from hpsearch.figures.safe import ranges as safe_ranges
 from hpsearch.reporting.page import Drawn, Page
 
 SENTENCE = re.compile(r"(?<=[.]) (?=[A-Z])")
@@ -82,31 +75,32 @@ def make_sections(result: Result, page: Page) -> Sections:
     rows = tuple(_map_row(page, f"maps-{i}", one) for i, one in enumerate(groups))
     return Sections(
         arms=(
-            _group(page, "front", "", "wide", front.pictures(result)),
-            _group(page, "best", "", "wide", best.pictures(result)),
-            _group(page, "differences", "", "wide", forest.pictures(result)),
-            _group(page, "tuning", "", "wide", tuning.pictures(result)),
+            make_group(page, "front", "", "wide", front.pictures(result)),
+            make_group(page, "best", "", "wide", best.pictures(result)),
+            make_group(page, "differences", "", "wide", forest.pictures(result)),
+            make_group(page, "tuning", "", "wide", tuning.pictures(result)),
         ),
         matters=(
-            _group(page, "importances", "", "wide", importances.pictures(result)),
-            _group(page, "interactions", "Interactions", "small", interactions.pictures(result)),
-            _group(page, "along", "Along training", "small", along.pictures(result)),
+            make_group(page, "importances", "", "wide", importances.pictures(result)),
+            make_group(page, "interactions", "Interactions", "small", interactions.pictures(result)),
+            make_group(page, "along", "Along training", "cards", along.pictures(result)),
         ),
-        safe=(_group(page, "sensitivity", "", "wide", safe_ranges.pictures(result)),),
+        safe=(make_group(page, "sensitivity", "", "wide", safe_ranges.pictures(result)),),
         maps=rows,
         maps_missing=_reasons(one for one in maps.pictures(result) if isinstance(one, Missing)) if not rows else (),
         colour_bar=maps.colour_bar(result) if rows else None,
-        curves=(_group(page, "curves", "", "cards", curves.pictures(result)),),
-        parallel=_group(page, "parallel", "", "wide", parallel.pictures(result)),
+        curves=(make_group(page, "curves", "", "cards", curves.pictures(result)),),
+        parallel=make_group(page, "parallel", "", "wide", parallel.pictures(result)),
     )
 
 
 def _map_row(page: Page, key: str, found: MapGroup) -> MapRow:
-    group = _group(page, key, "", "cards", found.pictures)
+    group = make_group(page, key, "", "cards", found.pictures)
     return MapRow(key, found.x, found.y, group.pictures, group.caption)
 
 
-def _group(page: Page, key: str, title: str, layout: Layout, pictures: Sequence[Picture | Missing]) -> Group:
+def make_group(page: Page, key: str, title: str, layout: Layout, pictures: Sequence[Picture | Missing]) -> Group:
+    """The pictures, placed on the page."""
     drawn, missing = page.split(pictures)
     shared = ""
     if layout != "wide":

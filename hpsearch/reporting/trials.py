@@ -86,8 +86,9 @@ def repeat_head(study: Study) -> str:
     task: dict[str, Any] = dict(whole["task"])
     task.pop("options", None)
     task.update(study.task.options)
-    kept = {key: whole[key] for key in ("optimizer", "resources") if key in whole}
-    return dump_yaml({"name": f"{study.name}-again", "task": task, **kept, "objectives": whole["objectives"]})
+    kept: dict[str, Any] = {key: whole[key] for key in ("optimizer", "resources") if key in whole}
+    head: dict[str, Any] = {"name": f"{study.name}-again", "task": task, **kept, "objectives": whole["objectives"]}
+    return dump_yaml(head)
 
 
 def _details(trials: pd.DataFrame) -> dict[str, list[Value | None]]:

@@ -21,7 +21,7 @@ from hpsearch.figures.result import Result, read_result
 from hpsearch.reporting.build import build_report
 from tests.benchmarks.analysis import table
 
-READY = "document.body.dataset.drawn === 'yes'"
+READY = "() => document.body.dataset.drawn === 'yes'"
 RUNS = 3
 
 
@@ -54,7 +54,7 @@ def main() -> None:
     print(f"{'':24} {'built (s)':>14} {'MB':>8} {'usable (s)':>14}")
     smallest = folder / "smallest.html"
     go.Figure(go.Scatter(x=[1], y=[1])).write_html(smallest, include_plotlyjs=True)
-    seen = opened(smallest, "document.querySelector('.main-svg') !== null")
+    seen = opened(smallest, "() => document.querySelector('.main-svg') !== null")
     print(line("one figure of plotly's", smallest.stat().st_size, [], seen))
     for n in map(int, sys.argv[1:] or ("300", "10000")):
         rows, study = table(n)

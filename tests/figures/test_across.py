@@ -8,7 +8,7 @@ from analysed import analysis
 from synthetic import small_table, trial
 
 from hpsearch.errors import InputError
-from hpsearch.figures.across import (
+from hpsearch.figures.across.across import (
     compare,
     pictures,
     plot_across_best,
@@ -16,10 +16,10 @@ from hpsearch.figures.across import (
     plot_across_loss,
     plot_across_plane,
 )
-from hpsearch.figures.across_best import across_best_info, draw_best
-from hpsearch.figures.across_confirmed import across_confirmed_info
-from hpsearch.figures.across_result import Comparison
-from hpsearch.figures.across_scores import across_loss_info, draw_loss
+from hpsearch.figures.across.best import across_best_info, draw_best
+from hpsearch.figures.across.confirmed import across_confirmed_info
+from hpsearch.figures.across.result import Comparison
+from hpsearch.figures.across.scores import across_loss_info, draw_loss
 from hpsearch.figures.picture import Missing, NothingToDraw, Picture
 from hpsearch.figures.result import Result, read_result
 from hpsearch.figures.style import arm_looks

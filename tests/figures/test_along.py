@@ -5,7 +5,7 @@ import analysed
 import numpy as np
 import pytest
 
-from hpsearch.figures.along import MOST_LINES, along_info, pictures, plot_along
+from hpsearch.figures.matters.along import MOST_LINES, along_info, pictures, plot_along
 from hpsearch.figures.picture import Missing, NothingToDraw, Picture
 from hpsearch.figures.result import Result, read_result
 

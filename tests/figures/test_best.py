@@ -6,8 +6,8 @@ import analysed
 import pytest
 from synthetic import analyze_tables, small_table, trial
 
-from hpsearch.figures import best
-from hpsearch.figures.best_table import best_rows
+from hpsearch.figures.arms import best
+from hpsearch.figures.arms.best_table import best_rows
 from hpsearch.figures.picture import Missing, Picture
 from hpsearch.figures.result import Result, read_result
 

@@ -7,9 +7,9 @@ from synthetic import analyze_tables, small_table, trial
 
 from hpsearch.analysis.axis import Axis
 from hpsearch.errors import InputError
-from hpsearch.figures.curve_colours import colouring
-from hpsearch.figures.curves import curves_info, pictures, plot_curves
-from hpsearch.figures.curves_info import MOST_CONFIGURATIONS, MOST_POINTS, MOST_POINTS_IN_ALL
+from hpsearch.figures.curves.colours import colouring
+from hpsearch.figures.curves.curves import curves_info, pictures, plot_curves
+from hpsearch.figures.curves.info import MOST_CONFIGURATIONS, MOST_POINTS, MOST_POINTS_IN_ALL
 from hpsearch.figures.picture import Missing, NothingToDraw, Picture
 from hpsearch.figures.result import Result, read_result
 from hpsearch.figures.style import FAINT, RAMP

@@ -7,7 +7,7 @@ import analysed
 import pandas as pd
 import pytest
 
-from hpsearch.figures import difference, equal_budget, forest
+from hpsearch.figures.arms import difference, equal_budget, forest
 from hpsearch.figures.picture import Missing, NothingToDraw, Picture
 from hpsearch.figures.result import Result, read_result
 

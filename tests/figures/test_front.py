@@ -8,9 +8,9 @@ import pandas as pd
 import pytest
 from synthetic import analyze_tables, small_table, trial
 
-from hpsearch.figures import attainment, front
-from hpsearch.figures.front_info import front_info
-from hpsearch.figures.front_places import places
+from hpsearch.figures.arms import attainment, front
+from hpsearch.figures.arms.front_info import front_info
+from hpsearch.figures.arms.front_places import places
 from hpsearch.figures.picture import Missing, Picture
 from hpsearch.figures.result import Result, read_result
 

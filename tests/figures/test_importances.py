@@ -6,7 +6,7 @@ import analysed
 import numpy as np
 import pytest
 
-from hpsearch.figures.importances import importances_info, pictures, plot_importances
+from hpsearch.figures.matters.importances import importances_info, pictures, plot_importances
 from hpsearch.figures.picture import Missing, NothingToDraw, Picture
 from hpsearch.figures.result import Result, read_result
 

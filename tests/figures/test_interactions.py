@@ -5,7 +5,7 @@ import analysed
 import pytest
 
 from hpsearch.figures.cards import arm_keys
-from hpsearch.figures.interactions import interactions_info, pictures, plot_interactions
+from hpsearch.figures.matters.interactions import interactions_info, pictures, plot_interactions
 from hpsearch.figures.picture import Missing, NothingToDraw, Picture
 from hpsearch.figures.result import Result, read_result
 from hpsearch.figures.style import SEQUENTIAL

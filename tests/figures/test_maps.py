@@ -8,9 +8,9 @@ import pytest
 from synthetic import small_table, trial
 
 from hpsearch.analysis import analyze
-from hpsearch.figures.map_marks import MOST_MARKS, shown_points
-from hpsearch.figures.map_numbers import map_info, pairs_of
-from hpsearch.figures.maps import colour_bar, colour_range, map_groups, pictures, plot_map
+from hpsearch.figures.maps.maps import colour_bar, colour_range, map_groups, pictures, plot_map
+from hpsearch.figures.maps.marks import MOST_MARKS, shown_points
+from hpsearch.figures.maps.numbers import map_info, pairs_of
 from hpsearch.figures.picture import Missing, NothingToDraw, Picture
 from hpsearch.figures.result import Result, read_result
 

@@ -12,9 +12,9 @@ from synthetic import small_table, trial
 from hpsearch.analysis import analyze
 from hpsearch.figures.picture import Missing, NothingToDraw, Picture
 from hpsearch.figures.result import Result, read_result
-from hpsearch.figures.safe_numbers import MOST_TRIALS, RAW, SURROGATE, sensitivity_info
-from hpsearch.figures.safe_ranges import pictures, plot_sensitivity
-from hpsearch.figures.safe_words import keys
+from hpsearch.figures.safe.numbers import MOST_TRIALS, RAW, SURROGATE, sensitivity_info
+from hpsearch.figures.safe.ranges import pictures, plot_sensitivity
+from hpsearch.figures.safe.words import keys
 
 EVIL = "<script>alert(1)</script>"
 

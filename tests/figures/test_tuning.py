@@ -6,7 +6,7 @@ import analysed
 import numpy as np
 import pytest
 
-from hpsearch.figures import tuning
+from hpsearch.figures.arms import tuning
 from hpsearch.figures.picture import Missing, NothingToDraw, Picture
 from hpsearch.figures.result import Result, read_result
 

@@ -1,5 +1,6 @@
 """`report --watch`: the page follows the run folder while results come in."""
 
+import html
 import json
 import threading
 import time
@@ -14,7 +15,7 @@ from typer.testing import CliRunner
 from hpsearch.cli import app
 from hpsearch.errors import InputError
 from hpsearch.reporting import live as live_module
-from hpsearch.reporting.live import LiveReport, cut, serve
+from hpsearch.reporting.live import LiveReport, cut, open_server, serve
 from tests.reporting.page import Page
 
 ROWS = 9
@@ -85,16 +86,13 @@ def test_what_can_not_be_made_now_is_made_later(folder: Path) -> None:
 
 @pytest.fixture
 def address(folder: Path) -> Iterator[str]:
-    found: list[str] = []
-    ready = threading.Event()
-
-    def tell(url: str) -> None:
-        found.append(url)
-        ready.set()
-
-    threading.Thread(target=serve, args=(folder, 0, lambda step: None, tell), daemon=True).start()
-    assert ready.wait(120)
-    yield found[0]
+    server = open_server(LiveReport(folder, print), 0)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    yield f"http://{server.server_address[0]!s}:{server.server_address[1]}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
 
 
 def get(url: str, host: str | None = None) -> str:
@@ -106,7 +104,7 @@ def get(url: str, host: str | None = None) -> str:
 def test_it_listens_on_this_machine_only_and_to_this_machines_name_only(address: str) -> None:
     assert address.startswith("http://127.0.0.1:")
     page = Page(get(address))
-    assert "connect-src 'self'" in page.html and page.sections[0] == "findings"
+    assert "connect-src 'self'" in html.unescape(page.html) and page.sections[0] == "findings"
     state = json.loads(get(f"{address}state"))
     assert set(state["sections"]) == set(page.sections)
     assert get(f"{address}section/findings").startswith('<section id="findings"')
@@ -114,6 +112,7 @@ def test_it_listens_on_this_machine_only_and_to_this_machines_name_only(address:
         with pytest.raises(urllib.error.HTTPError) as refused:
             get(address + path, host)
         assert refused.value.code == code
+        refused.value.close()
 
 
 def test_a_taken_port_is_told(folder: Path, address: str) -> None:

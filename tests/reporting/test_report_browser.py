@@ -106,10 +106,10 @@ def test_dark_and_light_are_the_readers_setting(wide: Visit) -> None:
     ground = "getComputedStyle(document.body).backgroundColor"
     light = page.evaluate(ground)
     page.emulate_media(color_scheme="dark")
-    page.wait_for_function("document.getElementById('best').layout.paper_bgcolor === '#151a21'")
+    page.wait_for_function("() => document.getElementById('best').layout.paper_bgcolor === '#151a21'")
     assert page.evaluate(ground) == "rgb(21, 26, 33)" != light
     page.emulate_media(color_scheme="light")
-    page.wait_for_function("document.getElementById('best').layout.paper_bgcolor === '#ffffff'")
+    page.wait_for_function("() => document.getElementById('best').layout.paper_bgcolor === '#ffffff'")
     assert wide.problems == []
 
 
@@ -159,8 +159,10 @@ def test_a_row_tells_the_whole_trial(wide: Visit, result: Result) -> None:
     panel = page.locator("#trial-detail")
     assert EVIL in (panel.locator("pre").first.text_content() or "")
     page.select_option("#filter-status", "complete")
-    page.locator("#trial-table tbody tr").first.click()
-    first = result.trials[result.trials["status"] == "complete"].iloc[0]
+    row = page.locator("#trial-table tbody tr").first
+    first = result.trials.iloc[int(row.get_attribute("data-row") or -1)]
+    assert first["status"] == "complete"
+    row.click()
     assert str(first["trial_id"]) in panel.inner_text()
     assert panel.locator(".main-svg").count()  # its curve
     snippet = panel.locator("#snippet").text_content() or ""

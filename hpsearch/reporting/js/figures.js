@@ -94,9 +94,15 @@ const hpsearch = (() => {
     for (const box of boxes) {
       const { layout } = specOf(box);
       (layout.updatemenus ?? []).forEach((menu, m) => {
-        menus[m] ??= { labels: [], active: menu.active ?? 0 };
+        menus[m] ??= { labels: [], first: [] };
+        menus[m].first.push(menu.buttons[menu.active ?? 0].label);
         for (const { label } of menu.buttons) if (!menus[m].labels.includes(label)) menus[m].labels.push(label);
       });
+    }
+    for (const menu of menus) { // what most cards begin with stands for all
+      const times = (label) => menu.first.filter((one) => one === label).length;
+      menu.labels.sort((a, b) => (times(b) > 0) - (times(a) > 0) || times(b) - times(a));
+      menu.active = 0;
     }
     const chosen = new Map();
     const follow = (box) => {
@@ -198,6 +204,7 @@ const hpsearch = (() => {
   const repaint = async () => {
     for (const box of [...states.keys()]) if (box.isConnected) await redraw(box);
   };
+  document.addEventListener("click", ({ target }) => target.closest(".caption")?.classList.toggle("open"));
   dark.addEventListener("change", repaint);
   window.addEventListener("beforeprint", () => { printing = true; drawAll(); repaint(); });
   window.addEventListener("afterprint", () => { printing = false; repaint(); });

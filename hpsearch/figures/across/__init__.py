@@ -1,0 +1,1 @@
+"""Several runs: one setting for all tasks against one for each."""

@@ -1,0 +1,1 @@
+"""Which arm, at what cost: front, best configurations, differences, tuning curves."""

@@ -1,0 +1,1 @@
+"""What matters: shares of variance, interactions, importance along training."""
