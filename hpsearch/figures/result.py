@@ -14,6 +14,7 @@ from hpsearch.analysis.axis import Axis, order_parameters
 from hpsearch.analysis.columns import COSTS, standard
 from hpsearch.analysis.configurations import metric_column
 from hpsearch.analysis.objective import Objective
+from hpsearch.figures.hover import configuration_texts
 from hpsearch.figures.style import Look, arm_looks
 
 if TYPE_CHECKING:
@@ -102,6 +103,13 @@ class Result:
         for column in (*numbers, "n_missing", *(f"cost.{name}" for name in COSTS)):
             made[column] = pd.to_numeric(made[column]) if column in made else pd.Series(dtype=float)
         return made
+
+    @cached_property
+    def hovers(self) -> pd.Series:
+        """What stands under the pointer at each configuration; the index is that of `configurations`."""
+        rows = self.configurations
+        texts = [] if self.objective is None else configuration_texts(rows, self.objective)
+        return pd.Series(texts, index=rows.index[: len(texts)], dtype=object)
 
     def method(self, key: str) -> dict[str, Any]:
         """The text of a method that a number names, what its n counts, what it assumes."""

@@ -11,7 +11,6 @@ import pandas as pd
 from hpsearch.analysis.axis import Axis
 from hpsearch.figures import format as fmt
 from hpsearch.figures import sketch
-from hpsearch.figures.hover import configuration_texts
 from hpsearch.figures.maps.numbers import Floats, Grid, MapInfo
 from hpsearch.figures.style import AROUND_MARK, ON_MAP, faded, scale
 
@@ -48,7 +47,7 @@ def point_traces(info: MapInfo, failed: bool) -> list[sketch.Scatter]:
             showlegend=False,
             cliponaxis=False,
             hoverinfo="text",
-            hovertext=configuration_texts(rows, info.objective),
+            hovertext=rows["hover"].tolist(),
         )
     ]
 

@@ -184,7 +184,8 @@ def _points(result: Result, arm: str, x: Axis, y: Axis) -> pd.DataFrame:
     rows = result.configurations
     rows = rows[(rows["arm"] == arm) & (rows["n_trained"] + rows["n_not_trained"] > 0)]
     places = {f"{name}_at": axis.positions(rows[f"params.{axis.name}"]) for name, axis in (("x", x), ("y", y))}
-    return rows.assign(**places).dropna(subset=["x_at", "y_at"]).reset_index(drop=True)
+    rows = rows.assign(**places, hover=result.hovers.loc[rows.index])
+    return rows.dropna(subset=["x_at", "y_at"]).reset_index(drop=True)
 
 
 def _fails(result: Result, arm: str, x: Axis, y: Axis) -> Box | None:

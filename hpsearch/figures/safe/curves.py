@@ -11,7 +11,6 @@ from hpsearch.analysis.writing import briefly
 from hpsearch.figures import format as fmt
 from hpsearch.figures import sketch
 from hpsearch.figures.hatching import hatched
-from hpsearch.figures.hover import configuration_texts
 from hpsearch.figures.result import Result
 from hpsearch.figures.safe.numbers import RAW, SensitivityInfo
 from hpsearch.figures.safe.words import crowded
@@ -151,11 +150,9 @@ def _trials(
 
 
 def _configuration_texts(result: Result) -> dict[tuple[str, str], str]:
-    if result.objective is None:
-        return {}
-    rows = result.configurations
+    rows = result.configurations.loc[result.hovers.index]
     keys = zip(rows["arm"].astype(str), rows["configuration_id"].astype(str), strict=True)
-    return dict(zip(keys, configuration_texts(rows, result.objective), strict=True))
+    return dict(zip(keys, result.hovers, strict=True))
 
 
 def _line(rows: pd.DataFrame, info: SensitivityInfo, look: Look, by: float) -> sketch.Scatter:
