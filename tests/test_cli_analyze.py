@@ -96,7 +96,7 @@ def test_interrupted_it_leaves_the_old_file(fresh, monkeypatch):
     def interrupted(*arguments, **options):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("hpsearch.analysis.folder.analyze", interrupted)
+    monkeypatch.setattr("hpsearch.analysis.whole.analyze", interrupted)
     assert call("analyze", fresh, code=130).stderr == "hpsearch: interrupted\n"
     assert (fresh / "analysis.json").read_text() == "old"
 

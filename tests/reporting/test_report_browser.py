@@ -2,6 +2,7 @@
 
 import json
 import shutil
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,8 +11,14 @@ import pandas as pd
 import pytest
 from synthetic import analyze_tables, digits_table, small_table, trial
 
+from hpsearch.analysis.document import to_document
+from hpsearch.figures.across.across import compare
 from hpsearch.figures.result import Result, read_result
+from hpsearch.identity import Identity
+from hpsearch.reporting import live
 from hpsearch.reporting.build import write_report
+from hpsearch.reporting.compare import build_comparison
+from hpsearch.study import Recorded, load_study, parse_study
 
 playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
 CHROMIUM = shutil.which("chromium")
@@ -231,6 +238,86 @@ def test_findings_lead_to_their_pictures(wide: Visit) -> None:
     link.click()
     page.wait_for_function("id => Math.abs(document.querySelector(id).getBoundingClientRect().top) < 900", arg=target)
     page.evaluate("scrollTo(0, 0)")
+
+
+def test_the_copied_study_is_the_same_trial(browser: "playwright.Browser", tmp_path: Path) -> None:
+    """What a row gives to copy, read as a study, has the trial's id."""
+    known = Recorded(versions={}, task={"name": "digits", "semantics": 1, "options": {}, "function": False})
+    study = load_study("quickstart")[0].model_copy(update={"recorded": known})
+    params = {"rho": 1e-7 / 3, "ema_decay": 0.9123456789012345, "epochs": 20}
+    identifier = Identity.recorded(study).trial_id("fsam", params, 2)
+    row = trial("fsam", seed=2, **params) | {"trial_id": identifier, "fixed.sigma": 1.0}
+    path = tmp_path / "report.html"
+    write_report(path, Result(to_document(analyze_tables(small_table(row), study), study), small_table(row), study))
+    page = Visit(browser, path.as_uri(), 1280).page
+    page.locator("#trial-table tbody tr").first.click()
+    again = parse_study(page.locator("#snippet").text_content() or "").model_copy(update={"recorded": known})
+    assert list(again.arms) == ["fsam"] and again.seeds == (2,) and not again.arms["fsam"].parameters
+    assert Identity.recorded(again).trial_id("fsam", {}, 2) == identifier
+    page.close()
+
+
+def test_a_live_page_takes_up_new_trials_and_keeps_what_the_reader_set(
+    browser: "playwright.Browser", tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rows = [trial("sam", str(i), s, 0.5 + i / 20 + s / 100, rho=0.1 * (i + 1)) for i in range(4) for s in range(2)]
+    tables = [small_table(*rows[:n]) for n in (4, 6, 8)]
+    made = iter([analyze_tables(table) for table in tables])
+    prints = iter("aabbccdd")
+    monkeypatch.setattr(live, "fingerprint", lambda folder: next(prints))
+    monkeypatch.setattr(live, "read_result", lambda folder, told=None: read_result(next(made)))
+    monkeypatch.setattr(live.LiveReport, "_quick", lambda self: read_result(analyze_tables(tables[1])))
+    report = live.LiveReport(tmp_path, print)
+    server = live.open_server(report, 0)
+    thread = threading.Thread(target=server.serve_forever, args=(0.05,))
+    thread.start()
+    try:
+        visit = Visit(browser, f"http://127.0.0.1:{server.server_address[1]}/", 1280)
+        page = visit.page
+        assert "4 in all" in (page.locator("#filter-count").text_content() or "")
+        page.fill("#filter-text", "sam")
+        report.look()  # nothing new
+        report._rest_until = 0.0
+        report.look()
+        page.wait_for_function("() => document.getElementById('filter-count').textContent.includes('6 in all')")
+        assert page.input_value("#filter-text") == "sam"
+        page.wait_for_function("() => document.getElementById('live').textContent.startsWith('Not running')")
+        assert "6 trials" in page.locator("#made").inner_text() or page.locator("#made td.n").first.inner_text() == "3"
+        assert visit.problems == []
+        page.close()
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()
+
+
+def test_a_comparison_works_in_the_browser(browser: "playwright.Browser", tmp_path: Path) -> None:
+    def run(shift: float) -> Result:
+        rows = [
+            trial("sam", str(i), s, 0.9 - (i - 3 - shift) ** 2 / 100 + s / 500, rho=0.1 * (i + 1), **{EVIL: i % 2})
+            for i in range(8)
+            for s in range(3)
+        ]
+        return read_result(analyze_tables(small_table(*rows)))
+
+    path = tmp_path / "comparison.html"
+    path.write_text(build_comparison(compare({"a task": run(0), EVIL: run(2)})), encoding="utf-8")
+    for width, scheme in ((1280, "light"), (390, "dark")):
+        visit = Visit(browser, path.as_uri(), width, scheme)
+        visit.draw()
+        page = visit.page
+        assert page.title() != "stolen" and not page.locator("img[src=x]").count()
+        assert page.eval_on_selector_all("section", "all => all.map(s => s.id)") == [
+            "findings",
+            "across",
+            "runs",
+            "made",
+        ]
+        assert "sam: one setting for both tasks" in page.locator("#findings").inner_text()
+        assert page.locator("#across-loss .main-svg").count()
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+        assert visit.requests == [path.as_uri()] and visit.problems == []
+        page.close()
 
 
 HOSTILE = [
