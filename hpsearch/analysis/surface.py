@@ -1,6 +1,5 @@
 """A pair of hyperparameters -> one row per cell of its map."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,32 +30,6 @@ def surface(configurations: pd.DataFrame, arm: str, x: Cells, y: Cells) -> Surfa
     placed = rows.assign(ix=x.assign(rows[f"params.{x.axis.name}"]), iy=y.assign(rows[f"params.{y.axis.name}"]))
     placed = placed[(placed["ix"] >= 0) & (placed["iy"] >= 0)]
     return Surface(arm, x, y, cell_means(placed, ["ix", "iy"]))
-
-
-@dataclass(frozen=True)
-class ColourRange:
-    """The means between which maps are coloured; `clipped`: some cells lie beyond the bad end."""
-
-    low: float
-    high: float
-    clipped: bool
-
-
-def colour_range(surfaces: Sequence[Surface], maximize: bool) -> ColourRange:
-    """One range for all maps, from the cells in which every seed trained.
-
-    Cells at chance level would else take up nearly all of the scale. A tenth of the trained cells at the bad
-    end may be clipped too: a few learning rates that are far too small must not hide the rest.
-    """
-    cells = pd.concat([s.cells for s in surfaces], ignore_index=True)
-    trained = cells.loc[cells["n_not_trained"] == 0, "mean"]
-    means = trained if len(trained) else cells["mean"]
-    low, high = float(means.min()), float(means.max())
-    if len(means) >= 10:
-        cut = float(means.quantile(0.1 if maximize else 0.9))
-        low, high = (cut, high) if maximize else (low, cut)
-    beyond = cells["mean"] < low if maximize else cells["mean"] > high
-    return ColourRange(low, high, bool(beyond.any()))
 
 
 def cell_means(placed: pd.DataFrame, by: list[str]) -> pd.DataFrame:

@@ -18,7 +18,6 @@ from hpsearch.analysis.failures import Failures, failures
 from hpsearch.analysis.objective import Objective, find_objectives, on_test
 from hpsearch.analysis.overview import Overview, describe_run
 from hpsearch.analysis.pareto import Front, fronts
-from hpsearch.analysis.sensitivity import Sensitivity, sensitivities
 from hpsearch.analysis.surface import Surface, surface
 
 if TYPE_CHECKING:
@@ -47,7 +46,6 @@ class Analysis:
     best: tuple[Best, ...]
     differences: tuple[Difference, ...]
     fronts: tuple[Front, ...]
-    sensitivities: tuple[Sensitivity, ...]
     surfaces: tuple[Surface, ...]
     failures: tuple[Failures, ...]
     answers: Answers | None = None
@@ -117,7 +115,6 @@ def _tables(table: pd.DataFrame, study: "Study | None", objectives: dict[str, st
         best=best,
         differences=differences(trials, names, best, test or goals[0]) if goals else (),
         fronts=fronts(configurations, goals) if goals else (),
-        sensitivities=sensitivities(configurations, arms),
         surfaces=_surfaces(configurations, arms, {}),
         failures=failures(configurations, arms),
     )

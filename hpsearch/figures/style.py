@@ -6,9 +6,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
 from hpsearch.analysis.axis import Axis
 from hpsearch.figures import format as fmt
 from hpsearch.figures import sketch
@@ -92,22 +89,6 @@ def faded(colour: str, opacity: float) -> str:
     """#rrggbb with an opacity in [0, 1]."""
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
     return f"rgba({red},{green},{blue},{opacity:g})"
-
-
-def error_bars(mean: pd.Series, half: pd.Series, share: bool, colour: str) -> dict[str, object]:
-    """Bars of mean +- half, in drawn units; those of a share end at 0 and 100 %."""
-    up = down = (half.fillna(0.0) * scale(share)).to_numpy(float)
-    if share:
-        y = (mean * scale(share)).to_numpy(float)
-        up, down = np.minimum(up, 100 - y), np.minimum(down, y)
-    return {
-        "array": up.tolist(),
-        "arrayminus": down.tolist(),
-        "symmetric": False,
-        "color": faded(colour, 0.35),
-        "thickness": 1.2,
-        "width": 0,
-    }
 
 
 def safe(text: object, longest: int = LONGEST_NAME) -> str:

@@ -1,6 +1,5 @@
 import dataclasses
 
-import numpy as np
 import pandas as pd
 import pytest
 from synthetic import STUDY, Arm, digits_table, small_table, trial
@@ -93,7 +92,7 @@ def test_only_failed_trials() -> None:
     analysis = analyze(
         small_table(trial(value=None, status="failed", rho=0.1)), objectives={"val_accuracy": "maximize"}
     )
-    assert not analysis.measured and analysis.best == () and analysis.failures == () and analysis.sensitivities == ()
+    assert not analysis.measured and analysis.best == () and analysis.failures == ()
 
 
 def test_all_diverged() -> None:
@@ -101,13 +100,12 @@ def test_all_diverged() -> None:
     analysis = analyze(small_table(*rows))
     assert analysis.measured
     assert (analysis.failures[0].n_not_trained, analysis.failures[0].regions) == (3, ())
-    assert analysis.sensitivities[0].ranges.empty
 
 
 def test_an_arm_without_parameters() -> None:
     study = dataclasses.replace(STUDY, arms={"sgd": Arm({}, {"lr": 0.1})})
     analysis = analyze(small_table(trial(arm="sgd", value=0.9)), study)
-    assert analysis.arms[0].cells == {} and analysis.surfaces == () and analysis.sensitivities == ()
+    assert analysis.arms[0].cells == {} and analysis.surfaces == ()
     assert analysis.best[0].params == {} and analysis.arms[0].fixed == {"lr": 0.1}
 
 
@@ -123,14 +121,13 @@ def test_a_conditional_parameter() -> None:
         for i in range(10)
     ]
     analysis = analyze(small_table(*rows))
-    sigma = next(s for s in analysis.sensitivities if s.parameter == "sigma")
-    assert len(sigma.points) == 5
-    assert np.isfinite(sigma.points["position"]).all()
+    (found,) = analysis.surfaces
+    assert found.cells["n_configurations"].sum() == 5
 
 
 def test_a_searched_parameter_without_a_column_is_no_error() -> None:
     analysis = analyze(small_table(trial(arm="fsam", value=0.9, rho=0.1)), STUDY)
-    assert [s.parameter for s in analysis.sensitivities] == ["rho"]
+    assert analysis.surfaces == () and len(analysis.configurations) == 1
 
 
 def test_seconds_that_some_trials_lack_are_said_to_be_unknown() -> None:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import analysed
+import numpy as np
 import pandas as pd
 import pytest
 from synthetic import analyze_tables, digits_table, small_table, trial
@@ -331,6 +332,29 @@ HOSTILE = [
     for i in range(4)
     for s in range(2)
 ]
+
+
+def many() -> pd.DataFrame:
+    """10,008 trials: 4 arms, 834 configurations of 3 seeds each, a curve of 20 epochs each."""
+    rng = np.random.default_rng(0)
+    n, seeds, epochs = 834, 3, 20
+    made = []
+    for arm in ("sgd", "sam", "msam", "fsam"):
+        rho, lr = np.repeat(10 ** rng.uniform(-2, 0.3, n), seeds), np.repeat(10 ** rng.uniform(-2, 0, n), seeds)
+        value = 0.9 - 0.05 * np.log10(rho / 0.1) ** 2 - 0.03 * np.log10(lr / 0.1) ** 2 + rng.normal(0, 0.01, n * seeds)
+        curves = np.linspace(0.1, 1, epochs) * value[:, None]
+        part = pd.DataFrame({"arm": arm, "params.rho": rho, "params.lr": lr, "metrics.val_accuracy": value})
+        part["configuration_id"] = [f"{arm}-{i // seeds}" for i in range(n * seeds)]
+        part["seed"] = np.tile(np.arange(seeds), n)
+        part["trial_id"] = part["configuration_id"] + "-" + part["seed"].astype(str)
+        part["status"] = np.where(rho > 1.5, "diverged", "complete")
+        part["cost.seconds"] = rng.uniform(1, 5, n * seeds)
+        part["curve.epoch"] = [list(range(1, epochs + 1))] * len(part)
+        part["curve.val_accuracy"] = list(curves.tolist())
+        made.append(part)
+    return pd.concat(made, ignore_index=True)
+
+
 CASES: dict[str, Callable[[], pd.DataFrame]] = {
     "empty": pd.DataFrame,
     "one trial": lambda: small_table(trial(rho=0.1)),
@@ -339,6 +363,7 @@ CASES: dict[str, Callable[[], pd.DataFrame]] = {
     ),
     "one arm": lambda: digits_table(24).query("arm == 'sam'").reset_index(drop=True),
     "six arms": lambda: digits_table(24),
+    "ten thousand trials": many,
     "hostile names": lambda: small_table(*HOSTILE),
     "twenty hyperparameters": lambda: small_table(
         *(
@@ -357,6 +382,7 @@ CASES: dict[str, Callable[[], pd.DataFrame]] = {
 def test_any_table_makes_a_page_that_works(browser: "playwright.Browser", tmp_path: Path, case: str) -> None:
     path = tmp_path / "report.html"
     write_report(path, analyze_tables(CASES[case]()))
+    assert path.stat().st_size < 15_000_000
     visit = Visit(browser, path.as_uri(), 1280)
     visit.draw()
     page = visit.page

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from hpsearch.analysis.surface import ColourRange
 from hpsearch.figures.hatching import Box
 from hpsearch.figures.maps.numbers import Grid, MapInfo
 
 CLIPPED = 0.1  # of the cells that trained may lie beyond the bad end of the colours
 FEW = 10  # cells below which nothing is clipped
+
+
+@dataclass(frozen=True)
+class ColourRange:
+    """The means between which maps are coloured; `clipped`: some cells lie beyond the bad end."""
+
+    low: float
+    high: float
+    clipped: bool
 
 
 def colours_of(infos: Iterable[MapInfo]) -> ColourRange | None:

@@ -7,10 +7,10 @@ import math
 import numpy as np
 
 from hpsearch.analysis.axis import Axis
-from hpsearch.analysis.surface import ColourRange
 from hpsearch.figures import format as fmt
 from hpsearch.figures import sketch
 from hpsearch.figures.hatching import hatched
+from hpsearch.figures.maps.colours import ColourRange
 from hpsearch.figures.maps.marks import HIGH, LABEL, WIDE, drawn, pixels, point_traces, width_traces
 from hpsearch.figures.maps.numbers import Floats, Grid, MapInfo
 from hpsearch.figures.style import (

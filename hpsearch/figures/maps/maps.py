@@ -8,10 +8,9 @@ from typing import TYPE_CHECKING
 
 import plotly.graph_objects as go
 
-from hpsearch.analysis.surface import ColourRange
 from hpsearch.figures import format as fmt
 from hpsearch.figures.maps import words
-from hpsearch.figures.maps.colours import colours_of
+from hpsearch.figures.maps.colours import ColourRange, colours_of
 from hpsearch.figures.maps.drawing import draw_map
 from hpsearch.figures.maps.numbers import MapInfo, map_info, pairs_of
 from hpsearch.figures.picture import Missing, NothingToDraw, Picture
