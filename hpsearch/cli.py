@@ -233,14 +233,16 @@ def report(
     if watch:
         from hpsearch.reporting.live import serve
 
-        serve(folder, port, lambda step: None, lambda url: typer.echo(f"report: {url} (Ctrl-C ends it)"))
+        def say_it(step: str) -> None:
+            if not quiet:
+                typer.echo(step, err=True)
+
+        serve(folder, port, say_it, lambda url: typer.echo(f"report: {url} (Ctrl-C ends it)"))
         return
-    from hpsearch.reporting import report as write
-    from hpsearch.reporting import write_figures
+    from hpsearch.reporting import write_all
 
     with steps(quiet) as say:
-        path = write(folder, out, told=say)
-        written = [] if figures is None else write_figures(folder, figures, format_ or "svg", say)
+        path, written = write_all(folder, out, figures, format_ or "svg", say)
     if not quiet:
         typer.echo(f"report: {path}")
         if figures is not None:

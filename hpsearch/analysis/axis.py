@@ -48,7 +48,7 @@ class Axis:
     @classmethod
     def from_values(cls, name: str, series: pd.Series) -> "Axis":
         """The axis guessed from observed values: log if positive over a factor of 20 or more."""
-        values = _distinct(series)
+        values = [v for v in _distinct(series) if not (isinstance(v, float) and math.isinf(v))]
         if not values or not all(_is_number(v) for v in values):
             return cls(name, "choice", choices=_ordered(values))
         numbers = np.array(values, dtype=float)

@@ -35,7 +35,15 @@ def standard(table: pd.DataFrame) -> pd.DataFrame:
         confirm = table["sampling.confirm"].map(lambda x: not is_null(x) and bool(x)).astype(bool)
     else:
         confirm = pd.Series(False, index=table.index, dtype=bool)
-    return table.assign(**wanted, **{"sampling.confirm": confirm}).reset_index(drop=True)
+    names = {name: _as_text(table[name]) for name in ("arm", "configuration_id") if name in table.columns}
+    return table.assign(**wanted, **names, **{"sampling.confirm": confirm}).reset_index(drop=True)
+
+
+def _as_text(names: pd.Series) -> pd.Series:
+    """Names that are numbers become text, so that they are the same in a document and in the table."""
+    if all(isinstance(name, str) for name in names):
+        return names
+    return names.map(lambda name: None if is_null(name) else str(name)).astype(object)
 
 
 def numeric(table: pd.DataFrame, column: str) -> pd.Series:

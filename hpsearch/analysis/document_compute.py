@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import pandas as pd
@@ -12,6 +13,7 @@ from hpsearch.analysis.columns import COSTS
 from hpsearch.analysis.document_arms import params_of
 from hpsearch.analysis.document_values import Methods, coarse
 from hpsearch.analysis.equal_budget import AtBudget
+from hpsearch.analysis.estimate import Estimate
 from hpsearch.analysis.front_probability import FrontProbability
 from hpsearch.analysis.tuning import TuningCurve
 
@@ -113,7 +115,7 @@ def _attainment(one: Attainment, unit: str, methods: Methods) -> dict[str, Any]:
         "compute": one.compute,
         "unit": unit,
         "curves": [_staircase(percent, one.curves[one.curves["percent"] == percent]) for percent in PERCENTS],
-        "hypervolume": methods.estimate(method, one.hypervolume, share, "fewer than three seeds"),
+        "hypervolume": methods.estimate(method, _within_one(one.hypervolume), share, "fewer than three seeds"),
         "difference_to_control": None
         if one.difference is None
         else methods.estimate(method, one.difference, share, "fewer than three seeds in both"),
@@ -122,6 +124,11 @@ def _attainment(one: Attainment, unit: str, methods: Methods) -> dict[str, Any]:
         "configurations": one.n_configurations,
         "comparisons": one.comparisons,
     }
+
+
+def _within_one(found: Estimate) -> Estimate:
+    """A share's interval ends at 0 and 1."""
+    return replace(found, low=max(found.low, 0.0), high=min(found.high, 1.0)) if found.has_interval else found
 
 
 def _staircase(percent: int, part: pd.DataFrame) -> dict[str, Any]:

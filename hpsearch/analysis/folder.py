@@ -20,9 +20,17 @@ from hpsearch.results import load, read_run
 from hpsearch.study import Study
 
 if TYPE_CHECKING:
+    import pandas
+
     from hpsearch.analysis import Analysis, Options
 
 VERSION = 2  # of analysis.json, as schema.json says
+READ = 5  # times at most, until nothing was written while the folder was read
+# Keys without which a file is none of ours, whatever else it says.
+NEEDED = {
+    *("made_from", "objectives", "judged_by", "findings", "warnings"),
+    *("overview", "arms", "configurations", "methods"),
+}
 
 
 @dataclass(frozen=True)
@@ -50,8 +58,8 @@ def analyze_folder(
     within = parse_epsilon(epsilon, "--epsilon")
     if not (math.isfinite(factor) and factor > 1):
         raise InputError(f"--factor: got {factor:g}; allowed: a number > 1")
-    study, made_from = read_run(folder), fingerprint(folder)
-    found = analyze(load(folder), study, options=Options(within, factor, seed), told=told)
+    study, table, made_from = _read_run(folder)
+    found = analyze(table, study, options=Options(within, factor, seed), told=told)
     reason = why_nothing(found)
     if reason:
         raise InputError(f"{folder}: nothing to analyze: {reason}")
@@ -61,29 +69,40 @@ def analyze_folder(
     return Analysed(found, study, path, findings(found), warnings(found))
 
 
-def current_document(folder: Path, told: Callable[[str], None]) -> dict[str, Any]:
+def current_document(folder: Path, told: Callable[[str], None]) -> tuple[dict[str, Any], pandas.DataFrame, Study]:
     """The folder's analysis.json, where it is of these trials, this study and this version; else made, with the options
     of the file that is there, and written. A folder that can't be written to, or that has no result, gets no file.
+    With it the table and the study that it is of: a driver may be adding to them.
 
     Raises InputError for a folder without a run.
     """
-    study, made_from = read_run(folder), fingerprint(folder)
+    study, table, made_from = _read_run(folder)
     path = folder / "analysis.json"
     found = _read(path)
     if found is not None and found.get("made_from") == made_from and found.get("hpsearch_version") == __version__:
-        return found
+        return found, table, study
     from hpsearch.analysis import analyze
     from hpsearch.analysis.document import to_document, write_document
     from hpsearch.analysis.findings import why_nothing
 
-    analysis = analyze(load(folder), study, options=_options(found), told=told)
+    analysis = analyze(table, study, options=_options(found), told=told)
     document = to_document(analysis, study, made_from=made_from)
     if not why_nothing(analysis):
         try:
             write_document(path, document)
         except RunError as error:
             told(f"{error.args[0]}; the analysis is not kept")
-    return document
+    return document, table, study
+
+
+def _read_run(folder: Path) -> tuple[Study, pandas.DataFrame, str]:
+    """Study, table and fingerprint that belong together; read again where a driver wrote meanwhile."""
+    for _ in range(READ):
+        made_from = fingerprint(folder)
+        study, table = read_run(folder), load(folder)
+        if fingerprint(folder) == made_from:
+            break
+    return study, table, made_from
 
 
 def fingerprint(folder: Path) -> str:
@@ -121,7 +140,8 @@ def _read(path: Path) -> dict[str, Any] | None:
         found = json.loads(path.read_bytes())
     except (OSError, ValueError):
         return None
-    return found if isinstance(found, dict) and found.get("version") == VERSION else None
+    whole = isinstance(found, dict) and found.get("version") == VERSION and found.keys() >= NEEDED
+    return found if whole else None
 
 
 def _options(found: dict[str, Any] | None) -> Options:
@@ -129,6 +149,11 @@ def _options(found: dict[str, Any] | None) -> Options:
     from hpsearch.analysis import Options
 
     known = (found or {}).get("options")
-    if not isinstance(known, dict):
-        return Options()
-    return Options(known["epsilon"], known["factor"], known["seed"])
+    known = known if isinstance(known, dict) else {}
+    epsilon, factor, seed = known.get("epsilon"), known.get("factor"), known.get("seed")
+    usual = Options()
+    return Options(
+        epsilon if epsilon == "se" or (isinstance(epsilon, float) and epsilon > 0) else None,
+        factor if isinstance(factor, float) and factor > 1 else usual.factor,
+        seed if isinstance(seed, int) and seed >= 0 else usual.seed,
+    )

@@ -95,7 +95,7 @@ def spread(objective: Objective, sd: float) -> str:
     """A standard deviation in the metric's unit; percentage points for shares."""
     if not math.isfinite(sd):
         return DASH
-    return f"{100 * sd:.2f}{SPACE}%" if objective.share else number(sd, 2)
+    return f"{100 * sd:.2f}{SPACE}points" if objective.share else number(sd, 2)
 
 
 def metric_name(name: str) -> str:

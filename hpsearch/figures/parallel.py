@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 
 from hpsearch.analysis.axis import Axis
 from hpsearch.analysis.columns import COSTS, numeric
+from hpsearch.errors import one_line
 from hpsearch.figures import format as fmt
 from hpsearch.figures import sketch
 from hpsearch.figures.picture import Missing, NothingToDraw, Picture
 from hpsearch.figures.result import Result, Source, read_result
-from hpsearch.figures.style import EMPTY, FAINT, INK, SEQUENTIAL, figure, log_ticks, safe, scale
+from hpsearch.figures.style import EMPTY, FAINT, INK, LONGEST_NAME, SEQUENTIAL, figure, log_ticks, safe, scale
 
 if TYPE_CHECKING:
     from hpsearch.study import Study
@@ -43,13 +44,14 @@ class ParallelAxis:
 @dataclass(frozen=True)
 class ParallelInfo:
     """A line per trial, in the order of the table of trials. colour: (trials,) the metric, NaN where unknown.
-    left_out: hyperparameters without an axis, of more than 10.
+    left_out: hyperparameters without an axis, of more than 10; ranked: because their total shares of variance are less.
     """
 
     axes: tuple[ParallelAxis, ...]
     colour: NDArray[np.float64]
     metric: str
     left_out: tuple[str, ...]
+    ranked: bool
 
 
 def parallel_info(result: Result) -> ParallelInfo:
@@ -70,7 +72,8 @@ def parallel_info(result: Result) -> ParallelInfo:
     values = numeric(trials, goal.column) * scale(goal.share)
     axes.append(_numbers(fmt.axis_title(goal), values, fmt.number))
     left = tuple(name for name in result.parameters if name not in names)
-    return ParallelInfo(tuple(axes), values.to_numpy(float), fmt.axis_title(goal), left)
+    ranked = any(_matters(result, name) > 0 for name in names)
+    return ParallelInfo(tuple(axes), values.to_numpy(float), fmt.axis_title(goal), left, ranked)
 
 
 def plot_parallel(source: Source, study: Study | None = None) -> go.Figure:
@@ -115,14 +118,16 @@ def pictures(result: Result) -> list[Picture | Missing]:
         info = parallel_info(result)
     except NothingToDraw as why:
         return [Missing("parallel", TITLE, str(why))]
-    names = ", ".join(axis.label for axis in info.axes)
-    left = f" Of {len(info.left_out) + MOST} hyperparameters these matter most." if info.left_out else ""
+    names = ", ".join(one_line(axis.label, LONGEST_NAME) for axis in info.axes)
+    left = f" {MOST} of {len(info.left_out) + MOST} hyperparameters are shown" if info.left_out else ""
+    left += ("." if not info.ranked else ", those that matter most.") if left else ""
     caption = (
         f"A line per trial, coloured by {info.metric}, bright is better. Drag along an axis to select: the table shows "
-        f"what is selected; click the axis to let go. A line at the foot of an axis has no such hyperparameter.{left}"
+        f"what is selected; click the axis to let go. A line at the foot of an axis, at the dash, has no value "
+        f"there; without the metric it has the worst colour.{left}"
     )
     alt = f"Parallel coordinates of {len(info.colour)} trials over {names}. The table below has the same numbers."
-    numbers = pd.DataFrame({axis.label: axis.at for axis in info.axes})
+    numbers = pd.concat([pd.Series(axis.at, name=axis.label) for axis in info.axes], axis=1)
     return [Picture("parallel", TITLE, draw_parallel(info, result), alt, caption, numbers)]
 
 
@@ -139,7 +144,7 @@ def _matters(result: Result, name: str) -> float:
 def _parameter(name: str, column: pd.Series, axis: Axis) -> ParallelAxis:
     if axis.kind == "choice":
         at = axis.positions(column)
-        labels = tuple(safe(fmt.parameter(choice)) for choice in axis.choices)
+        labels = tuple(one_line(fmt.parameter(choice), LONGEST_NAME) for choice in axis.choices)
         return _axis(name, at, tuple(map(float, range(len(labels)))), labels)
     values = pd.to_numeric(column, errors="coerce").astype(float)
     if axis.kind == "log":
@@ -168,7 +173,7 @@ def _numbers(name: str, values: pd.Series, label: object) -> ParallelAxis:
 def _choices(name: str, column: pd.Series, choices: list[str]) -> ParallelAxis:
     index = {choice: float(i) for i, choice in enumerate(choices)}
     at = np.array([index.get(str(value), math.nan) for value in column])
-    return _axis(name, at, tuple(index.values()), tuple(map(safe, choices)))
+    return _axis(name, at, tuple(index.values()), tuple(one_line(choice, LONGEST_NAME) for choice in choices))
 
 
 def _axis(name: str, at: NDArray[np.float64], ticks: tuple[float, ...], labels: tuple[str, ...]) -> ParallelAxis:
@@ -176,7 +181,7 @@ def _axis(name: str, at: NDArray[np.float64], ticks: tuple[float, ...], labels: 
     low, high = float(min(ends)), float(max(ends))
     if high <= low:
         low, high = low - FLAT, high + FLAT
-    return ParallelAxis(safe(name), at, low, high, ticks, labels)
+    return ParallelAxis(name, at, low, high, ticks, labels)
 
 
 def _dimension(axis: ParallelAxis) -> dict[str, object]:
@@ -186,7 +191,7 @@ def _dimension(axis: ParallelAxis) -> dict[str, object]:
     if absent.any():
         ticks, labels = [foot, *ticks], [fmt.DASH, *labels]
     return {
-        "label": axis.label,
+        "label": safe(axis.label),  # plotly reads markup here, but not in the texts of ticks
         "values": np.where(absent, foot, axis.at).round(6).tolist(),
         "range": [foot if absent.any() else axis.low, axis.high],
         "tickvals": ticks,

@@ -140,10 +140,9 @@ def read_result(source: Source, study: Study | None = None, told: Callable[[str]
         return source
     if isinstance(source, str | Path):
         from hpsearch.analysis.folder import current_document
-        from hpsearch.results import load, read_run
 
-        folder = Path(source)
-        return Result(current_document(folder, told), standard(load(folder)), read_run(folder))
+        document, table, found = current_document(Path(source), told)
+        return Result(document, standard(table), found)
     from hpsearch.analysis import analyze
     from hpsearch.analysis.document import to_document
 

@@ -10,11 +10,12 @@ if TYPE_CHECKING:
     import pandas
 
     from hpsearch.analysis import Analysis
+    from hpsearch.figures.result import Result
     from hpsearch.study import Study
 
 
 def report(
-    source: str | Path | pandas.DataFrame | Analysis,
+    source: str | Path | pandas.DataFrame | Analysis | Result,
     out: str | Path | None = None,
     study: Study | None = None,
     told: Callable[[str], None] = lambda step: None,
@@ -38,15 +39,18 @@ def report(
     return target
 
 
-def write_figures(
-    folder: str | Path,
-    figures: Path,
-    kind: str = "svg",
-    told: Callable[[str], None] = lambda step: None,
-) -> list[Path]:
-    """Every figure of a run folder's report as a file of its own: see hpsearch.reporting.files."""
+def write_all(
+    folder: Path, out: Path | None, figures: Path | None, kind: str, told: Callable[[str], None]
+) -> tuple[Path, list[Path]]:
+    """The report of a run folder and, where a folder for them is given, its figures as files of a kind (see
+    hpsearch.reporting.files): all of the same trials, which are read once.
+    """
     from hpsearch.figures.result import read_result
-    from hpsearch.reporting.files import Format
-    from hpsearch.reporting.files import write_figures as write
 
-    return write(read_result(folder, told=told), figures, Format(kind), told)
+    result = read_result(folder, told=told)
+    path = report(result, out or folder / "report.html", told=told)
+    if figures is None:
+        return path, []
+    from hpsearch.reporting.files import Format, write_figures
+
+    return path, write_figures(result, figures, Format(kind), told)

@@ -11,7 +11,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from hpsearch.errors import InputError, RunError
-from hpsearch.figures.picture import Missing, Picture
+from hpsearch.figures.picture import Picture
 from hpsearch.figures.result import Result
 from hpsearch.reporting.sections import all_pictures
 from hpsearch.results import write_atomically
@@ -50,11 +50,6 @@ def write_figures(
             write_atomically(path, content)
             written.append(path)
     return written
-
-
-def missing_figures(result: Result) -> list[Missing]:
-    """What the data do not give, and why."""
-    return [one for one in all_pictures(result) if isinstance(one, Missing)]
 
 
 @contextmanager

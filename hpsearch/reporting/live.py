@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import secrets
 import threading
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Any
 from hpsearch.analysis import analyze
 from hpsearch.analysis.document import to_document
 from hpsearch.analysis.folder import fingerprint
-from hpsearch.errors import HpsearchError, InputError
+from hpsearch.errors import InputError
 from hpsearch.figures.result import Result, read_result
 from hpsearch.reporting.build import build_report
 from hpsearch.results import is_running, load, read_run
@@ -42,12 +43,15 @@ class LiveReport:
 
     @property
     def page(self) -> str:
-        """The whole page, as it would be opened now."""
+        """The whole page, as it would be opened now, with the hashes of its sections."""
         with self._lock:
             html = self._html
             for name, part in cut(html).items():
                 html = html.replace(part, self._sections[name], 1)
-            return html
+            return html.replace("<body>", f"<body data-sections='{json.dumps(self._hashes())}'>", 1)
+
+    def _hashes(self) -> dict[str, str]:
+        return {name: hashlib.sha256(part.encode()).hexdigest()[:16] for name, part in self._sections.items()}
 
     def section(self, name: str) -> str | None:
         with self._lock:
@@ -56,7 +60,7 @@ class LiveReport:
     def state(self) -> dict[str, Any]:
         """A hash by section, whether the run goes on, when something last changed (seconds since 1970)."""
         with self._lock:
-            hashes = {name: hashlib.sha256(part.encode()).hexdigest()[:16] for name, part in self._sections.items()}
+            hashes = self._hashes()
             waiting = self._analysed != self._seen
         return {
             "sections": hashes,
@@ -66,11 +70,11 @@ class LiveReport:
         }
 
     def look(self) -> None:
-        """Makes anew what has changed in the run folder since the last look. A report that can't be made now, because
-        the driver is writing, say, is made at a later look.
+        """Makes anew what has changed in the run folder since the last look. A report that can't be made now, whatever
+        the reason, is tried again at a later look: the page stays as it is, and the reason is told.
         """
-        found = fingerprint(self._folder)
         try:
+            found = fingerprint(self._folder)
             if found != self._seen:
                 self._replace(self._quick(), QUICK)
                 self._seen = found
@@ -79,8 +83,8 @@ class LiveReport:
                 self._replace(read_result(self._folder))
                 self._analysed = found
                 self._rest_until = time.monotonic() + REST * (time.monotonic() - begun)
-        except (HpsearchError, OSError, ValueError) as error:
-            self._told(f"not made anew: {error}")
+        except Exception as error:
+            self._told(f"not made anew: {type(error).__name__}: {error}")
 
     def _quick(self) -> Result:
         """The trials with the statistics that need no model."""
@@ -122,7 +126,7 @@ def serve(folder: Path, port: int, told: Callable[[str], None], ready: Callable[
 
     watcher = threading.Thread(target=look, daemon=True)
     watcher.start()
-    ready(f"http://127.0.0.1:{server.server_address[1]}/")
+    ready(address(server))
     try:
         server.serve_forever(poll_interval=0.2)
     except KeyboardInterrupt:
@@ -133,7 +137,10 @@ def serve(folder: Path, port: int, told: Callable[[str], None], ready: Callable[
 
 
 def open_server(live: LiveReport, port: int) -> ThreadingHTTPServer:
-    """Listens on 127.0.0.1, and answers once serve_forever is called. Raises InputError for a port that is taken."""
+    """Listens on 127.0.0.1, and answers once serve_forever is called. Raises InputError for a port that is taken.
+
+    Other users of this machine can reach the port, too: only who has the whole `address` is answered.
+    """
     try:
         server = ThreadingHTTPServer(("127.0.0.1", port), _handler(live))
     except (OSError, OverflowError) as error:
@@ -142,17 +149,23 @@ def open_server(live: LiveReport, port: int) -> ThreadingHTTPServer:
     return server
 
 
+def address(server: ThreadingHTTPServer) -> str:
+    return f"http://127.0.0.1:{server.server_address[1]}{server.RequestHandlerClass.root}"  # type: ignore[attr-defined]
+
+
 def _handler(live: LiveReport) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
+        root = f"/{secrets.token_urlsafe(12)}/"
+
         def do_GET(self) -> None:
             # A page of another site that has this machine's name pointed at us must not read it.
             if (self.headers.get("Host") or "").rsplit(":", 1)[0] not in HOSTS:
                 self.send_error(403)
-            elif self.path == "/":
+            elif self.path == self.root:
                 self._send(live.page, "text/html")
-            elif self.path == "/state":
+            elif self.path == f"{self.root}state":
                 self._send(json.dumps(live.state()), "application/json")
-            elif (part := live.section(self.path.removeprefix("/section/"))) is not None:
+            elif (part := live.section(self.path.removeprefix(f"{self.root}section/"))) is not None:
                 self._send(part, "text/html")
             else:
                 self.send_error(404)
@@ -163,6 +176,9 @@ def _handler(live: LiveReport) -> type[BaseHTTPRequestHandler]:
             self.send_header("Content-Type", f"{kind}; charset=utf-8")
             self.send_header("Content-Length", str(len(content)))
             self.send_header("Cache-Control", "no-store")
+            self.send_header("X-Content-Type-Options", "nosniff")
+            self.send_header("Content-Security-Policy", "frame-ancestors 'none'")
+            self.send_header("Referrer-Policy", "no-referrer")
             self.end_headers()
             try:
                 self.wfile.write(content)

@@ -63,7 +63,8 @@ def trial_table(trials: pd.DataFrame) -> TrialTable:
     for column in (str(c) for c in trials.columns if str(c).startswith("metrics.")):
         values = trials[column].where(ended)
         kind: Kind = _kind(values)
-        if kind == "number" and "accuracy" in column and pd.to_numeric(values).dropna().between(0, 1).all():
+        named = any(word in column for word in ("accuracy", "error"))
+        if kind == "number" and named and pd.to_numeric(values).dropna().between(0, 1).all():
             kind = "share"
         chosen.append((column.removeprefix("metrics.").replace("_", " "), kind, column, values))
     for cost in COSTS:
@@ -112,7 +113,7 @@ def _thinned(curve: Any) -> list[float | None] | None:
         return None
     if len(curve) > CURVE_POINTS:
         curve = [curve[int(i)] for i in np.linspace(0, len(curve) - 1, CURVE_POINTS).round()]
-    return [None if v is None or not math.isfinite(v) else float(f"{v:.{DIGITS}g}") for v in curve]
+    return [float(f"{v:.{DIGITS}g}") if isinstance(v, int | float) and math.isfinite(v) else None for v in curve]
 
 
 def _json_ready(series: pd.Series) -> list[Value | None]:

@@ -65,7 +65,7 @@ def test_the_schema_describes_every_key_and_allows_no_other():
 
 
 def test_the_schema_refuses_what_is_missing_unknown_or_of_another_type(document):
-    for change in ({"version": 2}, {"more": 1}, {"guessed": "no"}):
+    for change in ({"version": 1}, {"more": 1}, {"guessed": "no"}):
         assert not VALIDATOR.is_valid(document | change)
     assert not VALIDATOR.is_valid({k: v for k, v in document.items() if k != "arms"})
 
@@ -191,7 +191,7 @@ def test_tables_at_the_edge_give_a_valid_document_and_sentences(name):
 
 def test_many_hyperparameters_and_a_loss_are_a_valid_document(monkeypatch):
     # Cross-validation and the 190 maps of cells are most of the time; the document has no such maps.
-    monkeypatch.setattr("hpsearch.analysis._surfaces", lambda *arguments: ())
+    monkeypatch.setattr("hpsearch.analysis.whole._surfaces", lambda *arguments: ())
     monkeypatch.setattr("hpsearch.analysis.answers.score_candidates", lambda *arguments: "not scored")
     rng = np.random.default_rng(0)
     rows = [

@@ -1,5 +1,6 @@
 """`report --figures`: every figure as a file."""
 
+import shutil
 from pathlib import Path
 
 import analysed
@@ -36,12 +37,11 @@ def test_pictures_are_drawn_by_chrome(result: Result, tmp_path: Path, monkeypatc
     kept = [one for one in all_pictures(result) if one.key in ("best", "front")]
     monkeypatch.setattr("hpsearch.reporting.files.all_pictures", lambda result: kept)
     starts = {Format.svg: b"<svg", Format.png: b"\x89PNG", Format.pdf: b"%PDF"}
-    try:
-        for kind, start in starts.items():
-            for path in write_figures(result, tmp_path, kind):
-                assert path.read_bytes().startswith(start)
-    except InputError as error:
-        pytest.skip(f"no Chrome on this machine: {error}")
+    if not any(map(shutil.which, ("chromium", "google-chrome", "chrome"))):
+        pytest.skip("no Chrome on this machine's path")
+    for kind, start in starts.items():
+        for path in write_figures(result, tmp_path, kind):
+            assert path.read_bytes().startswith(start)
     assert len(list(tmp_path.iterdir())) == 6
 
 

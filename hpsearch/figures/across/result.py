@@ -75,8 +75,12 @@ def _names(sources: Sequence[Source], results: Sequence[Result]) -> list[str]:
         source.resolve() if isinstance(source, Path) else Path(source).resolve() if isinstance(source, str) else None
         for source in sources
     ]
+    known = [folder for folder in folders if folder is not None]
+    deep = max((len(folder.parts) for folder in known), default=1)
+    # The shortest ends of the paths that tell them apart.
+    length = next((n for n in range(1, deep) if len({f.parts[-n:] for f in known}) == len(known)), deep)
     return [
-        folder.name if folder is not None else study or f"run {number}"
+        "/".join(folder.parts[-length:]) if folder is not None else study or f"run {number}"
         for number, (folder, study) in enumerate(zip(folders, studies, strict=True), 1)
     ]
 

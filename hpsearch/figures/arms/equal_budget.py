@@ -208,18 +208,20 @@ def _caption(info: EqualBudgetInfo) -> str:
 
 def _no_interval(info: EqualBudgetInfo) -> str:
     rows = [one for found in info.found.values() for one in found if one.part and not one.difference.has_interval]
-    return f"Dots without bar: no interval {rows[0].difference.why}." if rows else ""
+    why = "; ".join(dict.fromkeys(one.difference.why for one in rows))
+    return f"Dots without bar: no interval {why}." if rows else ""
 
 
 def _alt(info: EqualBudgetInfo) -> str:
     budget = "flops" if "flops" in info.found else next(iter(info.found))
-    rows = {one.arm: one for one in info.found[budget]}
-    found = "; ".join(f"{arm} {gap(one.difference, unit=False)}" for arm, one in rows.items())
+    rows = [one for one in info.found[budget] if one.part] or list(info.found[budget])
+    found = "; ".join(f"{one.arm} {gap(one.difference, unit=False)}" for one in rows)
+    search = "with a quarter of the search" if rows[0].part else "with the whole search, no interval"
     unit = "in points of" if info.judged.share else "of"
     name = fmt.COST_LABELS.get(budget, budget)
     return (
         f"Forest plot of differences to {info.control} {unit} {fmt.metric_name(info.judged.name)} where both spend as "
-        f"many {name}: {found}."
+        f"many {name}, {search}: {found}."
     )
 
 

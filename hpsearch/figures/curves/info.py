@@ -54,9 +54,10 @@ def curves_info(result: Result, arm: str) -> CurvesInfo:
     if not names:
         raise NothingToDraw(result.reason or "nothing was recorded along training")
     own = trials[(trials["arm"] == arm) & ~trials["sampling.confirm"] & (trials["status"] != "failed")]
-    found = _ranked(result, arm, own[own[[f"curve.{name}" for name in names]].map(_is_curve).any(axis=1)])
     objective = result.objective.name if result.objective else ""
-    names.sort(key=lambda name: name != objective)
+    known = [name for name in names if own[f"curve.{name}"].map(_has_number).any()]
+    names = sorted(known, key=lambda name: name != objective)[:MOST_METRICS] or names[:1]
+    found = _ranked(result, arm, own[own[[f"curve.{name}" for name in names]].map(_is_curve).any(axis=1)])
     drawn = found.iloc[_evenly(len(found), MOST_CONFIGURATIONS)]
     points = min(MOST_POINTS, MOST_POINTS_IN_ALL // max(len(drawn), 1))
     groups = own[["configuration_id", "status", *columns]].groupby("configuration_id", sort=False)
@@ -67,15 +68,14 @@ def curves_info(result: Result, arm: str) -> CurvesInfo:
         rows += more_rows
         ends += more_ends
     curves = pd.DataFrame(rows, columns=list(COLUMNS))
-    known = tuple(name for name in names if (curves["metric"] == name).any())
     if curves.groupby(["configuration_id", "metric"]).size().max() < 2 or curves.empty:
         raise NothingToDraw("its trials recorded less than two epochs with a value")
     return CurvesInfo(
         arm,
-        curves[curves["metric"].isin(known[:MOST_METRICS])].reset_index(drop=True),
+        curves,
         drawn[drawn["configuration_id"].isin(set(curves["configuration_id"]))].reset_index(drop=True),
         pd.DataFrame(ends, columns=["configuration_id", "epoch", "status"]),
-        known[:MOST_METRICS],
+        tuple(names),
         len(found),
         len(known),
         int((own[own["configuration_id"].isin(drawn["configuration_id"])]["status"] == "stopped").sum()),
@@ -138,6 +138,10 @@ def _numbers(values: Any, length: int) -> Floats:
         found = np.array([v if isinstance(v, int | float | np.number) else np.nan for v in values], dtype=float)
         made[: len(found)] = np.where(np.isfinite(found), found, np.nan)
     return made
+
+
+def _has_number(values: Any) -> bool:
+    return _is_curve(values) and bool(np.isfinite(_numbers(values, len(values))).any())
 
 
 def _thinned(

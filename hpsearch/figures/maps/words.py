@@ -69,7 +69,7 @@ def caption(result: Result, info: MapInfo) -> str:
         made.append(f"No surrogate: {info.why_no_surrogate}.")
     if info.raw is not None:
         start = "Raw means" if info.surrogate is not None else "Colour"
-        edges = ", which reaches half way to the next value," if _by_value(info) else ""
+        edges = ", which reaches half way to the next value" if _by_value(info) else ""
         made.append(f"{start}: mean of the configurations' means in each cell{edges}; grey: none was tried there.")
     marked, every = len(shown_points(info)), len(info.points)
     part = f"{marked} of {every:,}" if marked < every else f"{every}"
@@ -99,7 +99,7 @@ def _uncertainty(info: MapInfo, grid: Grid) -> str:
     marks = width_marks(info, grid)
     if marks == "none":
         return f"Its 95 % interval is {told} wide."
-    return f"{'Lines' if marks == 'lines' else 'Numbers with arrows'}: the width of its 95 % interval, {told}."
+    return f"{'Lines' if marks == 'lines' else 'Numbers with arrows'}: the width of the 95 % interval, {told}."
 
 
 def numbers(info: MapInfo) -> pd.DataFrame:

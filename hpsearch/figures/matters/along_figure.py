@@ -24,6 +24,7 @@ MOST_BANDS = 4  # more on top of each other cannot be read: then the intervals a
 
 def draw_along(info: AlongInfo, result: Result) -> sketch.Figure:
     height = HEIGHT + LEGEND_ROW * max(0, -(-len(info.drawn) // 2) - 1)
+    share = result.objective is not None and result.objective.share
     fig = figure(height=height)
     looks = arm_looks(result.parameters)  # a hyperparameter looks the same in every arm
     totals = info.shares[info.shares["measure"] == "total"]
@@ -32,7 +33,7 @@ def draw_along(info: AlongInfo, result: Result) -> sketch.Figure:
         for name, rows in lines.items():
             fig.add_traces(_bands(rows, looks[name]))
     for name, rows in lines.items():
-        fig.add_trace(_line(rows, name, looks[name], info, bars=len(info.drawn) > MOST_BANDS))
+        fig.add_trace(_line(rows, name, looks[name], info, bars=len(info.drawn) > MOST_BANDS, share=share))
     fig.add_traces(_not_trained(info))
     fractions = (100 * info.moments["fraction"]).tolist()
     ticks = {"tickmode": "array", "tickvals": fractions, "ticktext": [f"{f:g}" for f in fractions]}
@@ -69,7 +70,7 @@ def _bands(rows: pd.DataFrame, look: Look) -> list[sketch.Scatter]:
     ]
 
 
-def _line(rows: pd.DataFrame, name: str, look: Look, info: AlongInfo, bars: bool) -> sketch.Scatter:
+def _line(rows: pd.DataFrame, name: str, look: Look, info: AlongInfo, bars: bool, share: bool) -> sketch.Scatter:
     """bars: the intervals as bars, for there are no bands."""
     up, down = ((100 * (rows[end] - rows["value"]).abs()).fillna(0.0).round(2).tolist() for end in ("high", "low"))
     ends = {"array": up, "arrayminus": down, "symmetric": False, "width": 0, "thickness": 1.2}
@@ -84,18 +85,19 @@ def _line(rows: pd.DataFrame, name: str, look: Look, info: AlongInfo, bars: bool
         name=safe(name, 15),
         legendgroup=name,
         hoverinfo="text",
-        hovertext=[_hover(row, moments.loc[row["fraction"]]) for row in rows.to_dict("records")],
+        hovertext=[_hover(row, moments.loc[row["fraction"]], share) for row in rows.to_dict("records")],
     )
 
 
-def _hover(row: dict[Any, Any], moment: pd.Series) -> str:
+def _hover(row: dict[Any, Any], moment: pd.Series, share: bool) -> str:
     epochs = (
         f"{moment['fewest']:g}" if moment["fewest"] == moment["most"] else f"{moment['fewest']} to {moment['most']}"
     )
     lines = [f"<b>{safe(row['parameter'])}</b>", f"after {100 * row['fraction']:g} % (epoch {epochs})"]
     lines += [f"total share {share_text(row)}", *no_intervals([row]), f"{row['n']} configurations"]
     if not math.isnan(moment["spread"]):
-        lines.append(f"spread of the metric over the ranges {fmt.number(moment['spread'])}")
+        unit = f"{fmt.number(100 * moment['spread'])} points" if share else fmt.number(moment["spread"])
+        lines.append(f"spread of the metric over the ranges {unit}")
     return "<br>".join(lines)
 
 

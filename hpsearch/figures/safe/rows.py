@@ -105,15 +105,17 @@ def _fails(
 ) -> tuple[tuple[tuple[float, float], ...], int, int]:
     found = (result.arm(arm)["failures"] or {"regions": []})["regions"]
     found = [region for region in found if region["parameter"] == parameter]
-    edges, failing, inside = [], 0, 0
     half = 0.5 if axis.kind == "choice" else 0.0
+    low, high, failing, inside = searched[0] - half, searched[1] + half, 0, 0
     for region in found:
         bound = float(axis.positions([region["bound"]])[0])
-        if math.isfinite(bound):
-            above = region["side"] == "above"
-            edges.append((bound - half, searched[1] + half) if above else (searched[0] - half, bound + half))
-            failing, inside = region["configurations_failing"], region["configurations_inside"]
-    return tuple(edges), failing, inside
+        if not math.isfinite(bound):
+            continue
+        # Each region holds all that failed, and so does what they have in common.
+        low, high = (max(low, bound - half), high) if region["side"] == "above" else (low, min(high, bound + half))
+        failing = region["configurations_failing"]
+        inside = min(inside or region["configurations_inside"], region["configurations_inside"])
+    return ((low, high),) if inside else (), failing, inside
 
 
 def _answer(entry: dict[str, Any] | None) -> Answer | None:

@@ -105,6 +105,15 @@ const hpsearch = (() => {
       menu.active = 0;
     }
     const chosen = new Map();
+    for (const box of boxes) { // of figures that stayed when their section was made anew
+      for (const [m, k] of states.get(box)?.pressed ?? []) {
+        const label = states.get(box).menus[m]?.buttons[k]?.label;
+        if (menus[m] && label !== undefined) {
+          chosen.set(m, label);
+          menus[m].active = menus[m].labels.indexOf(label);
+        }
+      }
+    }
     const follow = (box) => {
       for (const [m, label] of chosen) {
         const k = states.get(box)?.menus[m]?.buttons.findIndex((entry) => entry.label === label) ?? -1;

@@ -3,19 +3,20 @@
   const note = document.body.appendChild(document.createElement("output"));
   note.id = "live";
   const LOOK = 2000; // ms
-  const known = {};
+  const known = JSON.parse(document.body.dataset.sections); // as they were when the page was sent
 
   const parse = (html) => new DOMParser().parseFromString(html, "text/html").querySelector("section");
 
   const replace = async (name) => {
-    const fresh = parse(await (await fetch(`/section/${name}`)).text());
+    const fresh = parse(await (await fetch(`section/${name}`)).text());
     const old = document.getElementById(name);
     const data = fresh.querySelector("#trial-data");
     if (name === "trials" && data && old.querySelector("#trial-data")) {
       old.querySelector("#trial-data").textContent = data.textContent;
+      const [lines, shown] = [fresh, old].map((part) => part.querySelector("#parallel"));
+      if (lines && shown?.dataset.drawn) await hpsearch.renew(shown, lines);
+      else if (lines && shown) shown.querySelector("script").textContent = lines.querySelector("script").textContent;
       (await hpsearch.trials).update(await hpsearch.unpack("trial-data"));
-      const lines = fresh.querySelector("#parallel");
-      if (lines && old.querySelector("#parallel")) hpsearch.renew(old.querySelector("#parallel"), lines);
       return;
     }
     if (name === "trials" && data) { location.reload(); return; } // the table's script has to begin
@@ -37,9 +38,9 @@
 
   const look = async () => {
     try {
-      const state = await (await fetch("/state")).json();
+      const state = await (await fetch("state")).json();
       for (const [name, hash] of Object.entries(state.sections)) {
-        if (known[name] !== undefined && known[name] !== hash) await replace(name);
+        if (known[name] !== hash) await replace(name);
         known[name] = hash;
       }
       const when = new Date(1000 * state.changed).toLocaleTimeString();

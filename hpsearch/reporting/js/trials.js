@@ -155,6 +155,9 @@ hpsearch.trials = (async () => {
     button.textContent = done ? "Copied" : "Select and copy it below";
   };
 
+  // plotly reads markup in the names of lines.
+  const escaped = (text) => text.replaceAll("&", "&amp;").replaceAll("<", "&lt;").replaceAll(">", "&gt;");
+
   const drawCurve = (row, box) => {
     const epochs = curves.epoch?.[row];
     const names = Object.keys(curves).filter((name) => name !== "epoch" && curves[name][row]);
@@ -162,7 +165,7 @@ hpsearch.trials = (async () => {
     const shares = names.filter((name) => name.includes("accuracy"));
     const styles = [["#0072B2", "solid"], ["#D55E00", "dash"], ["#009E73", "dot"], ["#6B5B95", "dashdot"]];
     const data = names.map((name, i) => ({
-      x: epochs, y: curves[name][row], name: name.replaceAll("_", " "), mode: epochs.length > 1 ? "lines" : "markers",
+      x: epochs, y: curves[name][row], name: escaped(name.replaceAll("_", " ")), mode: epochs.length > 1 ? "lines" : "markers",
       yaxis: shares.length && !shares.includes(name) ? "y2" : "y",
       line: { color: styles[i % 4][0], dash: styles[i % 4][1] },
     }));
@@ -245,12 +248,16 @@ hpsearch.trials = (async () => {
     brush,
     // New trials of a study that runs: what the reader has set stays.
     update: (found) => {
+      const open = opened === null ? null : details.trial_id?.[opened];
       const kept = columns.map((c) => c.column).join() === found.columns.map((c) => c.column).join();
       ({ columns, values, details, curves, repeat } = found);
       searchable = null;
       if (!kept) { sort = { column: -1, down: false }; heads(); }
       fill();
-      draw();
+      if (lines?.data) brush();
+      else draw();
+      // Rows move: the trial that is told is found again by its id.
+      if (opened !== null) tell(open === undefined ? null : [details.trial_id.indexOf(open)].find((row) => row >= 0) ?? null);
     },
   };
 })();
