@@ -190,7 +190,7 @@ def test_tables_at_the_edge_give_a_valid_document_and_sentences(name):
 
 
 def test_many_hyperparameters_and_a_loss_are_a_valid_document(monkeypatch):
-    # Cross-validation and the 190 maps of cells are most of the time; the document has no such maps.
+    # Cross-validation and the maps of cells are most of the time.
     monkeypatch.setattr("hpsearch.analysis.whole._surfaces", lambda *arguments: ())
     monkeypatch.setattr("hpsearch.analysis.answers.score_candidates", lambda *arguments: "not scored")
     rng = np.random.default_rng(0)

@@ -1,5 +1,6 @@
 import copy
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ from hpsearch.figures.across.across import (
 from hpsearch.figures.across.best import across_best_info, draw_best
 from hpsearch.figures.across.confirmed import across_confirmed_info
 from hpsearch.figures.across.result import Comparison
+from hpsearch.figures.across.result import _names as task_names
 from hpsearch.figures.across.scores import across_loss_info, draw_loss
 from hpsearch.figures.picture import Missing, NothingToDraw, Picture
 from hpsearch.figures.result import Result, read_result
@@ -240,3 +242,10 @@ def test_twelve_arms_and_many_tasks_get_rows_of_their_own(several: Comparison) -
     means = [t for t in fig.data if t.hovertext is not None][1::2]
     assert sorted(t.y[0] for t in means) == list(range(12))
     assert fig.layout.height > 12 * 60
+
+
+def test_runs_of_one_study_are_told_apart_by_the_ends_of_their_paths() -> None:
+    result = Result({"study": "quickstart"}, pd.DataFrame())
+    assert task_names(["a/e1/run", "b/e1/run"], [result, result]) == ["a/e1/run", "b/e1/run"]
+    assert task_names([Path("e1/run"), "e2/run"], [result, result]) == ["e1/run", "e2/run"]
+    assert task_names(["e1", "e2"], [result, Result({"study": "other"}, pd.DataFrame())]) == ["quickstart", "other"]
