@@ -237,6 +237,8 @@ def read_run(folder: Path) -> Study:
     """The study.yaml of a run folder; raises InputError where there is none."""
     if not (folder / "study.yaml").is_file():
         what = "has no study.yaml: it is not a run folder" if folder.is_dir() else "no such run folder"
+        if folder.is_file():
+            raise InputError(f"{folder}: is a file; give the run folder, {folder.parent}, say")
         raise InputError(f"{folder}: {what}; `hpsearch run STUDY --out {folder}` makes one")
     study = read_study(folder / "study.yaml")
     if study.recorded is None:

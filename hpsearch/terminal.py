@@ -12,15 +12,16 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from hpsearch.doctor import Finding
 from hpsearch.duration import format_duration
-from hpsearch.status import RunStatus
-from hpsearch.study import Study
 
+# Only names of types: what prints a line must not load what trains.
 if TYPE_CHECKING:
     from hpsearch.analysis.sentence import Sentence
+    from hpsearch.doctor import Finding
     from hpsearch.execution.run import RunSummary
     from hpsearch.prediction import Prediction
+    from hpsearch.status import RunStatus
+    from hpsearch.study import Study
 
 Row = Sequence[object]
 

@@ -90,7 +90,9 @@ def _kept(arm: ArmAcross) -> str:
         return f"how many hyperparameters must be tuned is not known: {arm.why_no_kept}"
     last = arm.kept[-1]
     n, of = len(last.parameters), len(arm.searched)
-    kept = f"{percent(last.share.value)} of the tuned score"
+    kept = "all of the tuned score" if last.share.value >= 1 else f"{percent(last.share.value)} of the tuned score"
+    if not last.share.has_interval:
+        kept += " by the means, without interval"
     if n == 0:
         return f"no hyperparameter need be tuned for each task: one setting keeps {kept}"
     named = listed([one_line(p, 40) for p in last.parameters])

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 LEVEL = 0.95
+TRAINS = 0.5  # a value is said to train where so many seeds do
 TAILS = ((1 - LEVEL) / 2, (1 + LEVEL) / 2)
 PERCENT = 0.01  # shares of variance are quoted in whole percent
 

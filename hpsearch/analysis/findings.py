@@ -24,6 +24,7 @@ __all__ = ["Sentence", "findings", "warnings", "why_nothing"]
 
 MOST = 15  # sentences
 LONGEST = 2000  # letters of one
+UNEQUAL = 2.0  # times the configurations or the compute of the control: from this on there is a warning
 FEW_SEEDS = 3  # below this there is a warning
 MANY_LOST = 1 / 3  # of an arm's trials: above this there is a warning
 
@@ -67,6 +68,7 @@ def warnings(analysis: Analysis) -> tuple[Sentence, ...]:
     if lost:
         text = f"much did not train, so that means say where training works, more than how well: {'; '.join(lost)}"
         found.append(Sentence("did not train", "", text))
+    found += _unequal(analysis)
     alone = [b.arm for b in analysis.best if b.rank == 1 and b.confirmation is None]
     if alone:
         text = f"{listed(alone)}: the best is not confirmed on fresh seeds; the mean it was selected by is optimistic"
@@ -99,6 +101,30 @@ def why_nothing(analysis: Analysis) -> str:
         kinds = ", ".join(f"{int(n)} {status}" for status, n in statuses.items() if n)
         return f"no selection trial ended with a value of {metric_name(analysis.objective.name)} ({kinds})"
     return ""
+
+
+def _unequal(analysis: Analysis) -> list[Sentence]:
+    """Arms that are compared with the first one, but searched more, or whose best costs more, by a factor of two."""
+    if not analysis.differences:
+        return []
+    best = {b.arm: b for b in analysis.best if b.rank == 1}
+    control = best[analysis.differences[0].control]
+    texts = []
+    for one in analysis.differences:
+        arm, parts = best[one.arm], []
+        if arm.n_configurations >= UNEQUAL * control.n_configurations:
+            times = number(arm.n_configurations / control.n_configurations, 2)
+            parts.append(f"searched {times} times as many configurations")
+        cost = arm.compute.get("backward_samples", 0.0) / (control.compute.get("backward_samples") or float("inf"))
+        if cost >= UNEQUAL:
+            parts.append(f"best costs {number(cost, 2)} times the samples a trial")
+        if parts:
+            texts.append((one.arm, " and ".join(parts)))
+    if not texts:
+        return []
+    searched = count(control.n_configurations, "configuration")
+    text = f"the arms are not at equal cost, beside {control.arm} ({searched}): {by_reason(texts)}"
+    return [Sentence("unequal", "", text)]
 
 
 def _unanswered(answers: Answers) -> list[Sentence]:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from hpsearch.analysis.answer import Answer, quantiles
+from hpsearch.analysis.answer import TRAINS, Answer, quantiles
 from hpsearch.analysis.columns import Value
 from hpsearch.analysis.inputs import Input
 from hpsearch.analysis.model import Model, point_values
@@ -20,7 +20,6 @@ from hpsearch.analysis.surrogate import Surrogate
 Floats = NDArray[np.float64]
 
 SLICE = 101  # points of a slice along a range
-TRAINS = 0.5  # a value is said to train where so many seeds do
 METHOD = (
     "longest unbroken run around the best value, the others at the reference; 95 % credible interval over 256 draws of "
     "the surrogate"

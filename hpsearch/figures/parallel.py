@@ -166,7 +166,7 @@ def _numbers(name: str, values: pd.Series, label: object) -> ParallelAxis:
     known = at[np.isfinite(at)]
     if not len(known):
         return _axis(name, at, (), ())
-    ticks = tuple(dict.fromkeys(float(v) for v in np.linspace(known.min(), known.max(), 5)))
+    ticks = tuple(dict.fromkeys(float(f"{v:.2g}") for v in np.linspace(known.min(), known.max(), 5)))
     return _axis(name, at, ticks, tuple(label(v) for v in ticks))  # type: ignore[operator]
 
 

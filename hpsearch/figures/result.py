@@ -14,6 +14,7 @@ from hpsearch.analysis.axis import Axis, order_parameters
 from hpsearch.analysis.columns import COSTS, standard
 from hpsearch.analysis.configurations import metric_column
 from hpsearch.analysis.objective import Objective
+from hpsearch.errors import InputError, nearest, show
 from hpsearch.figures.hover import configuration_texts
 from hpsearch.figures.style import Look, arm_looks
 
@@ -61,16 +62,23 @@ class Result:
         return str(kinds[0]["text"]) if kinds else ""
 
     def arm(self, name: str) -> dict[str, Any]:
-        """An arm's entry of the document. Raises KeyError for a name that is none."""
-        return dict(self._arms[name])
+        """An arm's entry of the document. Raises InputError for a name that is none."""
+        return dict(self._entry(name))
+
+    def _entry(self, name: str) -> dict[str, Any]:
+        if name not in self._arms:
+            near = nearest(name, self.arms)
+            hint = f"; did you mean {near!r}?" if near else ""
+            raise InputError(f"arm {show(name)}: there is none of that name; allowed: {', '.join(self.arms)}{hint}")
+        return self._arms[name]
 
     def answers(self, arm: str) -> dict[str, Any] | None:
         """An arm's answers, which need a surrogate or at least were asked for; None where no question was asked."""
-        return self._arms[arm]["answers"]  # type: ignore[no-any-return]
+        return self._entry(arm)["answers"]  # type: ignore[no-any-return]
 
     def searched(self, arm: str) -> list[str]:
         """The hyperparameters that an arm searched, in display order."""
-        return [entry["parameter"] for entry in self._arms[arm]["searched"]]
+        return [entry["parameter"] for entry in self._entry(arm)["searched"]]
 
     def arms_that_searched(self, *parameters: str) -> list[str]:
         return [arm for arm in self.arms if set(parameters) <= set(self.searched(arm))]

@@ -54,7 +54,7 @@ def build_report(source: Source, study: Study | None = None, live: bool = False)
         objective_name=fmt.metric_name(result.objective.name) if result.objective else "",
         sections=sections,
         n_trials=len(result.trials),
-        trials=packed(trial_data(result.trials, study)),
+        trials=packed(trial_data(result.trials, study, [goal.column for goal in (result.objective, judged) if goal])),
         methods=methods.methods(result.document),
         optimizers=methods.OPTIMIZERS,
         study_text=study.to_yaml() if study is not None else None,
@@ -82,5 +82,6 @@ def render(template: str, page: Page, live: bool = False, **values: Any) -> str:
         scripts=scripts,
         dark=dark_colours(),
         texts=page.texts,
+        live=live,
         **values,
     )

@@ -78,7 +78,8 @@ class LiveReport:
             if found != self._seen:
                 self._replace(self._quick(), QUICK)
                 self._seen = found
-            if found != self._analysed and time.monotonic() >= self._rest_until:
+            rested = time.monotonic() >= self._rest_until or not is_running(self._folder)
+            if found != self._analysed and rested:
                 begun = time.monotonic()
                 self._replace(read_result(self._folder))
                 self._analysed = found

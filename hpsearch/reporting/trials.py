@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -34,11 +35,11 @@ class TrialTable:
     values: tuple[tuple[Value | None, ...], ...]
 
 
-def trial_data(trials: pd.DataFrame, study: Study | None) -> dict[str, Any]:
+def trial_data(trials: pd.DataFrame, study: Study | None, first: Collection[str] = ()) -> dict[str, Any]:
     """What the page's table needs: columns by label and kind; details and curves of every trial; the head of a study
     file that repeats one.
     """
-    table = trial_table(trials)
+    table = trial_table(trials, first)
     return {
         "columns": [{"label": label, "kind": kind, "column": column} for label, kind, column in table.columns],
         "values": table.values,
@@ -48,8 +49,10 @@ def trial_data(trials: pd.DataFrame, study: Study | None) -> dict[str, Any]:
     }
 
 
-def trial_table(trials: pd.DataFrame) -> TrialTable:
-    """The columns that some trial has, in reading order: what it was, how it ended, what it cost."""
+def trial_table(trials: pd.DataFrame, first: Collection[str] = ()) -> TrialTable:
+    """The columns that some trial has, in reading order: what it was, how it ended, what it cost. first: metrics, by
+    their column, that come before the others.
+    """
     ended = ~trials["status"].isin(NO_RESULT)
     chosen: list[tuple[str, Kind, str, pd.Series]] = [("arm", "text", "arm", trials["arm"])]
     names = order_parameters(c.removeprefix("params.") for c in parameter_columns(trials))
@@ -60,7 +63,10 @@ def trial_table(trials: pd.DataFrame) -> TrialTable:
         chosen.append(("seed", "number", "seed", trials["seed"]))
     chosen.append(("stage", "text", "", _stage(trials)))
     chosen.append(("status", "text", "status", trials["status"]))
-    for column in (str(c) for c in trials.columns if str(c).startswith("metrics.")):
+    metrics = [str(c) for c in trials.columns if str(c).startswith("metrics.")]
+    # What is judged comes first: a table wider than the screen is cut off at the right.
+    metrics.sort(key=lambda c: c not in first)
+    for column in metrics:
         values = trials[column].where(ended)
         kind: Kind = _kind(values)
         named = any(word in column for word in ("accuracy", "error"))

@@ -60,6 +60,25 @@ def test_an_arm_is_better_only_where_the_paired_interval_leaves_out_zero(found):
         assert verdict in text and "better" not in text
 
 
+def test_what_is_compared_at_unequal_cost_is_warned_of(found):
+    """sgd has a third of sam's configurations; its best costs half as many samples."""
+    (text,) = texts(warnings(found), "unequal")
+    (control, arm) = (next(b for b in found.best if b.arm == name and b.rank == 1) for name in ("sgd", "sam"))
+    times = number(arm.n_configurations / control.n_configurations, 2)
+    cost = number(arm.compute["backward_samples"] / control.compute["backward_samples"], 2)
+    assert f"sam: searched {times} times as many configurations and best costs {cost} times the samples" in text
+    same = [replace(b, n_configurations=8, compute={"backward_samples": 1.0}) for b in found.best]
+    assert not texts(warnings(replace(found, best=tuple(same))), "unequal")
+
+
+def test_few_seeds_and_much_that_did_not_train_are_warned_of(found):
+    assert not texts(warnings(found), "few seeds") and not texts(warnings(found), "did not train")
+    few = found.configurations.assign(n=2)
+    assert "2 seeds a configuration" in texts(warnings(replace(found, configurations=few)), "few seeds")[0]
+    lost = replace(found.failures[0], n_not_trained=20, n_ended=40)
+    assert f"{lost.arm} 20 of 40 trials" in texts(warnings(replace(found, failures=(lost,))), "did not train")[0]
+
+
 def test_without_confirmation_no_arm_is_shown_to_be_better(found):
     best = tuple(replace(one, confirmation=None) for one in found.best)
     bare = replace(found, differences=(), best=best)

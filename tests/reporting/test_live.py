@@ -57,6 +57,7 @@ def test_new_trials_come_at_once_and_the_rest_with_the_next_analysis(
 
     add_trials(folder)
     monkeypatch.setattr(live_module, "REST", 0.0)
+    monkeypatch.setattr(live_module, "is_running", lambda folder: True)  # else it need not spare the run
     live._rest_until = time.monotonic() + 3600
     live.look()
     after = live.state()

@@ -185,6 +185,8 @@ def test_a_row_tells_the_whole_trial(wide: Visit, result: Result) -> None:
 
 def test_a_brush_on_the_parallel_coordinates_filters_the_table(wide: Visit, result: Result) -> None:
     page = wide.page
+    if not page.evaluate("() => !!document.createElement('canvas').getContext('webgl')"):
+        pytest.skip("this browser draws no WebGL")
     brush = """() => {
       const box = document.getElementById("parallel"), axes = box.data[0].dimensions;
       const i = axes.findIndex((d) => d.label === "rho");

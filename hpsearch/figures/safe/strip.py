@@ -6,8 +6,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
-from hpsearch.analysis.answer import Answer
-from hpsearch.analysis.safe import TRAINS
+from hpsearch.analysis.answer import TRAINS, Answer
 from hpsearch.analysis.writing import briefly, interval
 from hpsearch.figures import format as fmt
 from hpsearch.figures import sketch

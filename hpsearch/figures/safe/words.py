@@ -8,8 +8,7 @@ from collections.abc import Iterable
 
 import pandas as pd
 
-from hpsearch.analysis.answer import Answer
-from hpsearch.analysis.safe import TRAINS
+from hpsearch.analysis.answer import TRAINS, Answer
 from hpsearch.analysis.writing import briefly, by_reason, count, gap, interval, listed, number, parameters
 from hpsearch.errors import one_line
 from hpsearch.figures import format as fmt

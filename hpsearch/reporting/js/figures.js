@@ -134,6 +134,13 @@ const hpsearch = (() => {
   const draw = async (box) => {
     if (states.has(box)) return;
     const spec = specOf(box);
+    if (spec.data.some((trace) => trace.type === "parcoords") && !document.createElement("canvas").getContext("webgl")) {
+      states.set(box, { spec, menus: [], holder: null, pressed: new Map() });
+      box.textContent = "Not drawn: this browser has no WebGL. The table has the same numbers.";
+      box.style.height = "auto";
+      box.className = "reason";
+      return;
+    }
     const { data, layout, menus } = screenFigure(structuredClone(spec));
     const state = { spec, menus, holder: null, pressed: new Map() };
     states.set(box, state);
@@ -211,12 +218,23 @@ const hpsearch = (() => {
     if (!boxes().length) document.body.dataset.drawn = "yes";
   };
   const repaint = async () => {
-    for (const box of [...states.keys()]) if (box.isConnected) await redraw(box);
+    for (const box of [...states.keys()]) if (box.isConnected && box.data) await redraw(box);
   };
   document.addEventListener("click", ({ target }) => target.closest(".caption")?.classList.toggle("open"));
   dark.addEventListener("change", repaint);
-  window.addEventListener("beforeprint", () => { printing = true; drawAll(); repaint(); });
-  window.addEventListener("afterprint", () => { printing = false; repaint(); });
+  let closed = []; // on paper nothing can be opened
+  window.addEventListener("beforeprint", () => {
+    printing = true;
+    closed = [...document.querySelectorAll("details:not([open])")];
+    for (const one of closed) one.open = true;
+    drawAll();
+    repaint();
+  });
+  window.addEventListener("afterprint", () => {
+    printing = false;
+    for (const one of closed) one.open = false;
+    repaint();
+  });
   begin();
   return { unpack, drawAll, renew, share, recoloured, dark, watch };
 })();

@@ -41,7 +41,8 @@ hpsearch.trials = (async () => {
 
   let searchable = null; // made when first needed
   const searched = (row) => {
-    searchable ??= values[0].map((_, i) => values.map((c) => c[i] ?? "").join(" ").toLowerCase());
+    const told = (k, i) => (values[k][i] === null ? "" : `${values[k][i]} ${written(values[k][i], columns[k].kind)}`);
+    searchable ??= values[0].map((_, i) => columns.map((_, k) => told(k, i)).join(" ").toLowerCase());
     return searchable[row];
   };
 
@@ -92,7 +93,9 @@ hpsearch.trials = (async () => {
     const visible = all ? found : found.slice(0, FIRST);
     body.replaceChildren(...visible.map(rowOf));
     const output = document.getElementById("filter-count");
-    output.textContent = `${visible.length} shown, ${found.length} found, ${count()} in all`;
+    output.textContent = found.length
+      ? `${visible.length} shown, ${found.length} found, ${count()} in all`
+      : `No trial matches, of ${count()} in all`;
     more.hidden = visible.length === found.length;
     more.textContent = `Show all ${found.length}`;
     clear.hidden = brushed === null;
@@ -174,8 +177,8 @@ hpsearch.trials = (async () => {
       height: 230, margin: { l: 40, r: 40, t: 8, b: 36 }, font: { size: 11, color: "#1c2430" }, hovermode: "x unified",
       paper_bgcolor: "rgba(0,0,0,0)", plot_bgcolor: "rgba(0,0,0,0)", legend: { orientation: "h", y: 1.02, yanchor: "bottom" },
       hoverlabel: { bgcolor: "#ffffff", font: { color: "#1c2430" } },
-      xaxis: { ...axis, title: { text: "epoch" } }, yaxis: { ...axis, tickformat: shares.length ? ".0%" : "" },
-      yaxis2: { ...axis, overlaying: "y", side: "right", showgrid: false },
+      xaxis: { ...axis, title: { text: "epoch" } }, yaxis: { ...axis, tickformat: shares.length ? ".0%" : ".4~g", title: { text: shares.length ? "accuracy" : "value" } },
+      yaxis2: { ...axis, overlaying: "y", side: "right", showgrid: false, tickformat: ".4~g", title: { text: "loss" } },
     };
     const swap = (spec) => (hpsearch.dark.matches ? hpsearch.recoloured(spec) : spec);
     const plot = make("div", undefined, box);
@@ -214,7 +217,15 @@ hpsearch.trials = (async () => {
     copy.addEventListener("click", () => copied(snippet(row), copy));
     make("pre", snippet(row), panel).id = "snippet";
     panel.scrollIntoView({ block: "nearest" });
+    panel.focus();
   };
+  panel.tabIndex = -1;
+  panel.addEventListener("keydown", ({ key }) => {
+    if (key !== "Escape") return;
+    const row = body.querySelector('tr[aria-selected="true"] .open');
+    tell(null);
+    row?.focus();
+  });
 
   body.addEventListener("click", ({ target }) => {
     const tr = target.closest("tr");
@@ -243,6 +254,7 @@ hpsearch.trials = (async () => {
 
   heads();
   fill();
+  text.placeholder = `e.g. ${[value("arm", 0), value("status", 0)].filter(Boolean).join(" ")}`;
   draw();
   return {
     brush,
