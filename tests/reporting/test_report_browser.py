@@ -45,6 +45,7 @@ class Visit:
         self.page.set_default_timeout(120_000)  # ms; on a busy machine drawing takes more than the usual 30 s
         self.page.goto(url)
         self.page.wait_for_selector("body[data-drawn=yes]")
+        self.page.evaluate("async () => { await hpsearch.trials; }")
 
     def draw(self) -> None:
         """All figures, not only those that are near the screen."""

@@ -178,6 +178,9 @@ const hpsearch = (() => {
     for (const box of boxes()) if (box.offsetParent) await draw(box);
   };
 
+  let seen; // told when what is on the screen first is drawn
+  const first = new Promise((done) => { seen = done; });
+
   // One after the other, so that the page can be read and scrolled meanwhile.
   const queue = [];
   let working = false;
@@ -190,6 +193,7 @@ const hpsearch = (() => {
     }
     working = false;
     document.body.dataset.drawn = "yes";
+    seen();
   };
   const watcher = new IntersectionObserver(
     (entries) => {
@@ -215,7 +219,9 @@ const hpsearch = (() => {
     texts = await unpack("texts");
     share(document);
     watch(boxes());
-    if (!boxes().length) document.body.dataset.drawn = "yes";
+    if (boxes().length) return;
+    document.body.dataset.drawn = "yes";
+    seen();
   };
   const repaint = async () => {
     for (const box of [...states.keys()]) if (box.isConnected && box.data) await redraw(box);
@@ -236,5 +242,5 @@ const hpsearch = (() => {
     repaint();
   });
   begin();
-  return { unpack, drawAll, renew, share, recoloured, dark, watch };
+  return { first, unpack, drawAll, renew, share, recoloured, dark, watch };
 })();

@@ -1,6 +1,7 @@
 // The table of trials: filter, sort, brush; a click on a row tells the whole trial.
 hpsearch.trials = (async () => {
   if (!document.getElementById("trial-data")) return;
+  await hpsearch.first; // thousands of rows can wait for what is read first
   let { columns, values, details, curves, repeat } = await hpsearch.unpack("trial-data");
   const [head, body] = document.getElementById("trial-table").children;
   const text = document.getElementById("filter-text");
