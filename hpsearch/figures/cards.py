@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 
 from hpsearch.analysis.writing import by_reason
-from hpsearch.figures.picture import Missing, NothingToDraw, Picture
+from hpsearch.figures.picture import Missing, NothingToDraw, Picture, unique_keys
 from hpsearch.figures.result import Result
 
 
@@ -28,13 +27,5 @@ def cards(result: Result, name: str, title: str, make: Callable[[str, str], Pict
 
 
 def arm_keys(result: Result, name: str) -> dict[str, str]:
-    """Arm -> NAME-ARM as a key of a picture: letters, digits, dots and dashes, no two alike."""
-    keys: dict[str, str] = {}
-    for arm in result.arms:
-        key = wanted = f"{name}-{re.sub(r'[^A-Za-z0-9.]+', '-', arm)[:40].strip('-') or 'arm'}"
-        count = 1
-        while key in keys.values():
-            count += 1
-            key = f"{wanted}-{count}"
-        keys[arm] = key
-    return keys
+    """Arm -> the key of its picture of this kind."""
+    return dict(zip(result.arms, unique_keys(name, [(arm,) for arm in result.arms]), strict=True))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -158,16 +159,16 @@ def _logarithmic(name: str, values: pd.Series) -> ParallelAxis:
         return _numbers(name, values, fmt.number)
     ticks = log_ticks(float(known.min()), float(known.max()))
     at = np.log10(values.to_numpy(float))
-    return _axis(name, at, tuple(math.log10(v) for v in ticks["tickvals"]), tuple(ticks["ticktext"]))  # type: ignore[attr-defined, arg-type]
+    return _axis(name, at, tuple(math.log10(v) for v in ticks["tickvals"]), tuple(ticks["ticktext"]))
 
 
-def _numbers(name: str, values: pd.Series, label: object) -> ParallelAxis:
+def _numbers(name: str, values: pd.Series, label: Callable[[float], str]) -> ParallelAxis:
     at = values.to_numpy(float)
     known = at[np.isfinite(at)]
     if not len(known):
         return _axis(name, at, (), ())
     ticks = tuple(dict.fromkeys(float(f"{v:.2g}") for v in np.linspace(known.min(), known.max(), 5)))
-    return _axis(name, at, ticks, tuple(label(v) for v in ticks))  # type: ignore[operator]
+    return _axis(name, at, ticks, tuple(label(v) for v in ticks))
 
 
 def _choices(name: str, column: pd.Series, choices: list[str]) -> ParallelAxis:

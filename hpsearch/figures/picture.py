@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,6 +12,9 @@ import plotly.graph_objects as go
 
 from hpsearch.errors import InputError
 from hpsearch.figures.sketch import Figure as Sketch
+
+OTHER = re.compile(r"[^A-Za-z0-9.]+")
+LONGEST = 40  # letters of a name in a key
 
 
 @dataclass(frozen=True)
@@ -41,6 +46,19 @@ class Missing:
     key: str
     title: str
     reason: str
+
+
+def unique_keys(start: str, names: Iterable[Sequence[str]]) -> list[str]:
+    """START-NAME-NAME … of each tuple of names, as keys of pictures: letters, digits, dots and dashes, no two alike."""
+    made: list[str] = []
+    for parts in names:
+        key = wanted = "-".join([start, *(OTHER.sub("-", name)[:LONGEST].strip("-") or "name" for name in parts)])
+        count = 1
+        while key in made:
+            count += 1
+            key = f"{wanted}-{count}"
+        made.append(key)
+    return made
 
 
 class NothingToDraw(InputError):

@@ -152,7 +152,7 @@ def parameter_axis(axis: Axis) -> dict[str, object]:
     return axis_style(title, range=[low - pad, high + pad])
 
 
-def log_ticks(low: float, high: float, label: Callable[[float], str] = fmt.number) -> dict[str, object]:
+def log_ticks(low: float, high: float, label: Callable[[float], str] = fmt.number) -> dict[str, Any]:
     """Ticks at 1, 2, 5 of each decade, or at the decades alone where those would be too many."""
     decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
     steps = (1, 2, 5) if math.log10(high / low) <= 3 else (1,)

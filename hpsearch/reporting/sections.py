@@ -102,6 +102,8 @@ def _map_row(page: Page, key: str, found: MapGroup) -> MapRow:
 def make_group(page: Page, key: str, title: str, layout: Layout, pictures: Sequence[Picture | Missing]) -> Group:
     """The pictures, placed on the page."""
     drawn, missing = page.split(pictures)
+    # Methods that differ in one sentence tell the others twice.
+    drawn = [replace(one, caption=" ".join(dict.fromkeys(SENTENCE.split(one.caption)))) for one in drawn]
     shared = ""
     if layout != "wide":
         shared, rest = common([one.caption for one in drawn])

@@ -94,7 +94,7 @@ def test_a_table_without_arms_is_said(whole: Result) -> None:
 def test_keys_of_any_arm_are_plain_and_unique(whole: Result) -> None:
     document = {"arms": [{"arm": name} for name in ("a b", "a?b", "<script>", "\N{GREEK SMALL LETTER RHO}", "x" * 200)]}
     keys = list(arm_keys(Result(document, whole.trials), "curves").values())
-    assert keys == ["curves-a-b", "curves-a-b-2", "curves-script", "curves-arm", "curves-" + "x" * 40]
+    assert keys == ["curves-a-b", "curves-a-b-2", "curves-script", "curves-name", "curves-" + "x" * 40]
 
 
 def test_many_hyperparameters_with_hostile_names_fit(whole: Result) -> None:

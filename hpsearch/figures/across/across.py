@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,7 +21,7 @@ from hpsearch.figures.across.scores import (
     plot_across_loss,
     plot_across_plane,
 )
-from hpsearch.figures.picture import Missing, NothingToDraw, Picture
+from hpsearch.figures.picture import Missing, NothingToDraw, Picture, unique_keys
 
 __all__ = [
     "Comparison",
@@ -94,12 +93,8 @@ def _plane(comparison: Comparison, info: LossInfo) -> Picture:
 
 
 def _best(comparison: Comparison) -> Iterator[Picture | Missing]:
-    taken: set[str] = set()
-    for parameter in comparison.parameters:
-        key = f"across-best-{re.sub(r'[^A-Za-z0-9.]+', '-', parameter).strip('-') or 'parameter'}"[:60]
-        while key in taken:
-            key += "-2"
-        taken.add(key)
+    keys = unique_keys("across-best", [(parameter,) for parameter in comparison.parameters])
+    for parameter, key in zip(comparison.parameters, keys, strict=True):
         title = f"{parameter} on each task"
         try:
             info = across_best_info(comparison, parameter)

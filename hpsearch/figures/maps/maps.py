@@ -13,7 +13,7 @@ from hpsearch.figures.maps import words
 from hpsearch.figures.maps.colours import ColourRange, colours_of
 from hpsearch.figures.maps.drawing import draw_map
 from hpsearch.figures.maps.numbers import MapInfo, map_info, pairs_of
-from hpsearch.figures.picture import Missing, NothingToDraw, Picture
+from hpsearch.figures.picture import Missing, NothingToDraw, Picture, unique_keys
 from hpsearch.figures.result import Result, Source, read_result
 from hpsearch.figures.style import SEQUENTIAL
 
@@ -71,7 +71,7 @@ def map_groups(result: Result) -> list[MapGroup]:
     if colours is None:
         return []
     by_pair: dict[tuple[str, str], list[Picture]] = {}
-    names = words.keys([(info.arm, info.x.name, info.y.name) for info in infos])
+    names = unique_keys("map", [(info.arm, info.x.name, info.y.name) for info in infos])
     for info, key in zip(infos, names, strict=True):
         made = Picture(
             key, words.title(info), draw_map(info, colours), words.alt(info), words.caption(result, info),

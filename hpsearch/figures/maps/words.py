@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 
@@ -14,20 +11,6 @@ from hpsearch.figures import format as fmt
 from hpsearch.figures.maps.marks import shown_points, width_marks
 from hpsearch.figures.maps.numbers import Grid, MapInfo
 from hpsearch.figures.result import Result
-
-
-def keys(found: Sequence[tuple[str, ...]]) -> list[str]:
-    """map-ARM-X-Y as keys of pictures: letters, digits, dots and dashes, no two alike."""
-    made: list[str] = []
-    for names in found:
-        plain = [re.sub(r"[^A-Za-z0-9.]+", "-", name)[:40].strip("-") or "name" for name in names]
-        key = wanted = "-".join(["map", *plain])
-        count = 1
-        while key in made:
-            count += 1
-            key = f"{wanted}-{count}"
-        made.append(key)
-    return made
 
 
 def title(info: MapInfo) -> str:

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -12,6 +11,7 @@ from hpsearch.analysis.answer import TRAINS, Answer
 from hpsearch.analysis.writing import briefly, by_reason, count, gap, interval, listed, number, parameters
 from hpsearch.errors import one_line
 from hpsearch.figures import format as fmt
+from hpsearch.figures.picture import unique_keys
 from hpsearch.figures.result import Result
 from hpsearch.figures.safe.numbers import RAW, SURROGATE, SensitivityInfo
 from hpsearch.figures.safe.rows import SafeRow
@@ -22,17 +22,9 @@ MOST_BANDS = 3  # that can lie over each other and still be told apart
 MOST_REFERENCES = 6  # arms whose reference configuration a caption tells
 
 
-def keys(names: Iterable[str], start: str = "sensitivity") -> dict[str, str]:
-    """Name -> START-NAME as a key of a picture: letters, digits, dots and dashes, no two alike."""
-    found: dict[str, str] = {}
-    for name in names:
-        key = wanted = f"{start}-{re.sub(r'[^A-Za-z0-9.]+', '-', name)[:40].strip('-') or 'name'}"
-        count = 1
-        while key in found.values():
-            count += 1
-            key = f"{wanted}-{count}"
-        found[name] = key
-    return found
+def keys(names: Sequence[str]) -> dict[str, str]:
+    """Hyperparameter -> the key of its picture."""
+    return dict(zip(names, unique_keys("sensitivity", [(name,) for name in names]), strict=True))
 
 
 def title(result: Result, parameter: str) -> str:
