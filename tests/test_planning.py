@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-import hpsearch.planning
+import hpsearch.planning.arm
 from hpsearch.check import Checked
 from hpsearch.identity import Identity
 from hpsearch.planning import ArmCount, Planner, phase_sizes, planned_trials
@@ -105,7 +105,7 @@ class Spied(Adaptive):
 @pytest.fixture
 def told(monkeypatch):
     monkeypatch.setattr(Spied, "told", [], raising=False)
-    monkeypatch.setattr(hpsearch.planning, "Adaptive", Spied)
+    monkeypatch.setattr(hpsearch.planning.arm, "Adaptive", Spied)
     return Spied.told
 
 

@@ -1,129 +1,22 @@
-"""Decides what to train next: arms in turn, each through its phases, then the confirmation of its best.
-
-The planner keeps no files: given the results that are there it plans again from the start, and what is done is skipped.
-"""
+"""One arm: its phases in order, then the confirmation of its best."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Iterable, Iterator
 
 from hpsearch.check import Checked
+from hpsearch.planning.means import mean_of
+from hpsearch.planning.pack import ArmCount, Configuration, Pack
+from hpsearch.planning.sizes import phase_sizes, trials_of
 from hpsearch.results import Result
-from hpsearch.sampling import ADAPTIVE, FINITE, Adaptive, Asked, Params, Sequence, grid_size
-from hpsearch.study import Study
+from hpsearch.sampling import ADAPTIVE, FINITE, Adaptive, Asked, Params, Sequence
 
 MAX_REPEATS = 20  # of a configuration that was planned before, in a row; then a phase has nothing new to offer
 
 
-@dataclass(frozen=True)
-class Configuration:
-    """One point of an arm's search space and where it came from."""
+class ArmPlan:
+    """The plan of one arm: see Planner for next() and tell()."""
 
-    arm: str
-    params: Params
-    configuration_id: str
-    sampling: Mapping[str, Any]  # phase, index, sampler, generation, confirm
-
-
-@dataclass(frozen=True)
-class Pack:
-    """Trials that run together: those seeds of one configuration that have no result yet."""
-
-    configuration: Configuration
-    seeds: Mapping[int, str]  # seed -> trial_id
-    attempts: Mapping[str, int]  # trial_id -> the attempt that this is, from 1
-
-
-@dataclass(frozen=True)
-class ArmCount:
-    """Trials of an arm: planned in all, and ended."""
-
-    planned: int
-    ended: int
-
-
-def phase_sizes(study: Study, arm: str) -> list[int]:
-    """Configurations in each phase of an arm, after the cut to study.configurations.
-
-    An arm that searches nothing has one.
-    """
-    left = study.configurations
-    searched, fixed = study.arms[arm].parameters, study.arms[arm].fixed
-    if not searched:
-        left = 1
-    sizes = []
-    for phase in study.phases(arm):
-        size = phase.configurations
-        if phase.sampler == "grid":
-            cells = grid_size(searched, fixed)
-            size = cells if size is None else min(size, cells)
-        elif phase.sampler == "points" and "points" in phase.options:  # an imported study does not know them
-            listed = len(phase.options["points"])
-            size = listed if size is None else min(size, listed)
-        assert size is not None  # hpsearch.check has seen to it
-        if left is not None:
-            size = min(size, left)
-            left -= size
-        sizes.append(size)
-    return sizes
-
-
-def planned_trials(study: Study, arm: str) -> int:
-    """Trials of an arm if every phase finds as many configurations as it was asked for."""
-    return _trials(study, sum(phase_sizes(study, arm)))
-
-
-def _trials(study: Study, configurations: int) -> int:
-    confirm = min(study.confirm.top, configurations) * study.confirm.seeds if study.confirm else 0
-    return configurations * len(study.seeds) + confirm
-
-
-class Planner:
-    """next() gives packs until `finished`; between, None means: wait for a result. tell() takes the results."""
-
-    def __init__(self, checked: Checked, results: Iterable[Result]) -> None:
-        known = {result.trial_id: result for result in results}
-        self._arms = [_ArmPlan(checked, arm, known) for arm in checked.study.arms]
-        self._turn = 0
-        self._returned: list[Pack] = []
-
-    @property
-    def finished(self) -> bool:
-        return not self._returned and all(arm.finished for arm in self._arms)
-
-    @property
-    def notes(self) -> list[str]:
-        """What the user should know of how the plan went, e.g. that a phase ran out of new configurations."""
-        return [note for arm in self._arms for note in arm.notes]
-
-    def next(self) -> Pack | None:
-        if self._returned:
-            return self._returned.pop()
-        for _ in self._arms:
-            arm = self._arms[self._turn % len(self._arms)]
-            self._turn += 1
-            pack = arm.next()
-            if pack is not None:
-                return pack
-        return None
-
-    def put_back(self, pack: Pack | None) -> None:
-        """The pack will be given again by next()."""
-        if pack is not None:
-            self._returned.append(pack)
-
-    def tell(self, result: Result) -> None:
-        for arm in self._arms:
-            if arm.name == result.arm:
-                arm.tell(result)
-
-    def counts(self) -> dict[str, ArmCount]:
-        return {arm.name: arm.count() for arm in self._arms}
-
-
-class _ArmPlan:
     def __init__(self, checked: Checked, arm: str, known: dict[str, Result]) -> None:
         self.name = arm
         self.notes: list[str] = []
@@ -164,7 +57,7 @@ class _ArmPlan:
             self._tell_sampler(self._planned[result.configuration_id])
 
     def count(self) -> ArmCount:
-        planned = max(_trials(self._study, sum(self._sizes)), len(self._planned_trials))
+        planned = max(trials_of(self._study, sum(self._sizes)), len(self._planned_trials))
         # Until all is planned, what an earlier run did is taken to be part of the plan.
         counted = self._planned_trials if self._exhausted else self._planned_trials | self._before
         return ArmCount(planned, min(planned, sum(self._is_done(trial_id) for trial_id in counted)))
@@ -276,7 +169,7 @@ class _ArmPlan:
         done = [result for result in results if result is not None and result.done]
         if not done or None in results:
             return None
-        means = [_mean(done, name) for name in self._study.objectives]
+        means = [mean_of(done, name) for name in self._study.objectives]
         known = [mean for mean in means if mean is not None]
         return tuple(known) if len(known) == len(means) else None
 
@@ -289,7 +182,7 @@ class _ArmPlan:
         for configuration in {**self._known_configurations(), **self._planned}.values():
             results = [self._known.get(trial_id) for trial_id in self._ids(configuration)]
             done = [result for result in results if result is not None and result.done]
-            mean = _mean(done, self._study.objective) if None not in results else None
+            mean = mean_of(done, self._study.objective) if None not in results else None
             if mean is not None:
                 scored.append((sign * mean, configuration))
         # Of equal means the one planned first, whatever order they ended in: a resumed run confirms the same one.
@@ -321,20 +214,3 @@ class _ArmPlan:
 
     def _is_done(self, trial_id: str) -> bool:
         return trial_id in self._known and self._known[trial_id].done
-
-
-def _mean(results: list[Result], objective: str) -> float | None:
-    """The mean of a metric or cost; None when there is no result, or one does not know it."""
-    values = [_value(result, objective) for result in results]
-    known = [value for value in values if value is not None]
-    return sum(known) / len(known) if values and len(known) == len(values) else None
-
-
-def _value(result: Result, objective: str) -> float | None:
-    """A diverged trial's cost is what it would have cost in full: it must not look cheap because it ended early."""
-    if objective in result.metrics:
-        return result.metrics[objective]
-    cost = result.cost.get(objective)
-    if cost is None or result.status != "diverged" or objective == "peak_memory_bytes":
-        return cost
-    return cost * (result.epochs_planned or 1) / (result.epochs or 1)
