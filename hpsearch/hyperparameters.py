@@ -176,9 +176,9 @@ def check(name: str, value: object, bases: Iterable[str] = BASES) -> Problem | N
 def check_name(name: str, bases: Iterable[str] = BASES) -> Problem | None:
     """What is wrong with the name: unknown, or not one that these base optimizers have."""
     bases = tuple(bases)
-    having = [known for known, rule in HYPERPARAMETERS.items() if any(base in rule.bases for base in bases)]
-    if name in having:
+    if name in HYPERPARAMETERS and any(base in HYPERPARAMETERS[name].bases for base in bases):
         return None
+    having = [known for known, rule in HYPERPARAMETERS.items() if any(base in rule.bases for base in bases)]
     what = "unknown hyperparameter" if name not in HYPERPARAMETERS else f"base {'/'.join(bases)} has no hyperparameter"
     near = ALSO_CALLED.get(str(name).lower(), nearest(name, having))
     return Problem(f"{what} {show(name)}", ", ".join(having), near if near in having else None)

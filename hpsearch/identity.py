@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from hpsearch.study import Study
@@ -27,23 +28,38 @@ class Identity:
         return cls(study, task, bool(study.recorded.task["function"]))
 
     def configuration_id(self, arm: str, params: Mapping[str, Any]) -> str:
-        return _hash(self._what(arm, params))
+        return self.ids(arm, params, ())[0]
 
     def trial_id(self, arm: str, params: Mapping[str, Any], seed: int) -> str:
-        return _hash({**self._what(arm, params), "seed": str(seed)})
+        return self.ids(arm, params, (seed,))[1][seed]
 
-    def _what(self, arm: str, params: Mapping[str, Any]) -> dict[str, Any]:
+    def ids(self, arm: str, params: Mapping[str, Any], seeds: Iterable[int]) -> tuple[str, dict[int, str]]:
+        """The configuration's id and its trials' by seed: at once, since what they share is most of the work.
+
+        An id is of canonical JSON with sorted keys: arm, seed (of a trial only), settings, task.
+        """
+        before = '{"arm":' + _json(arm)
+        after = f',"settings":{_json(self._settings(arm, params))},"task":{self._task}}}'
+        return _digest(before + after), {seed: _digest(f'{before},"seed":"{seed}"{after}') for seed in seeds}
+
+    def _settings(self, arm: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
         if self.function:  # its parameters are its own: there are no defaults to leave out
-            values: Mapping[str, Any] = {**self.study.arms[arm].fixed, **params}
-        else:
-            values = self.study.settings(arm, params).changed()
-        return {"task": dict(self.task), "arm": arm, "settings": dict(values)}
+            return {**self.study.arms[arm].fixed, **params}
+        return self.study.settings(arm, params).changed()
+
+    @cached_property
+    def _task(self) -> str:
+        return _json(self.task)
 
 
-def _hash(what: Mapping[str, Any]) -> str:
-    """16 hexadecimal digits of SHA-256 over canonical JSON: sorted keys, numbers as float64 (but see _floats)."""
-    text = json.dumps(_floats(what), sort_keys=True, separators=(",", ":"), allow_nan=False)
+def _digest(text: str) -> str:
+    """16 hexadecimal digits of SHA-256."""
     return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+def _json(what: Any) -> str:
+    """Canonical: sorted keys, numbers as float64 (but see _floats)."""
+    return json.dumps(_floats(what), sort_keys=True, separators=(",", ":"), allow_nan=False)
 
 
 def _floats(value: Any) -> Any:

@@ -64,10 +64,11 @@ class Result:
     def from_line(cls, line: bytes) -> Self:
         """Raises ValueError for a line that is torn or not a result."""
         data = json.loads(line)
-        names = {known.name for known in fields(cls)}
         if not isinstance(data, dict) or not {"trial_id", "arm", "params", "seed", "status"} <= data.keys():
             raise ValueError("not a result")
-        return cls(**{key: value for key, value in data.items() if key in names})
+        if not data.keys() <= cls.__dataclass_fields__.keys():  # of a later version
+            data = {key: value for key, value in data.items() if key in cls.__dataclass_fields__}
+        return cls(**data)
 
 
 class RunFolder:
@@ -149,11 +150,15 @@ def checkpoint_of(path: Path, trial_id: str) -> Path:
 
 def remove_checkpoints(path: Path, ended: Iterable[Result]) -> None:
     """Of trials whose results are on disk. A failed one starts anew: what made it fail may be in there."""
-    for result in ended:
-        file = checkpoint_of(path, result.trial_id)
-        file.unlink(missing_ok=True)
-        for torn in file.parent.glob(f".{file.name}.*"):  # of a worker that was killed while it wrote
-            torn.unlink(missing_ok=True)
+    trials = {result.trial_id for result in ended}
+    folder = checkpoint_of(path, "").parent
+    if not trials or not folder.is_dir():
+        return
+    with os.scandir(folder) as files:  # only trials in training have one: far fewer than have ended
+        names = [file.name for file in files]
+    for name in names:  # ID.pt; .ID.pt.* of a worker that was killed while it wrote
+        if name.removeprefix(".").partition(".pt")[0] in trials:
+            (folder / name).unlink(missing_ok=True)
 
 
 def is_running(path: Path) -> bool:
@@ -196,24 +201,30 @@ def belonging(results: Iterable[Result], study: Study, identity: Identity) -> li
 
     What is searched now may have been fixed then, and the other way round: `params` and `fixed` are as they stand now.
     """
-    adopted = (_adopt(result, study, identity) for result in results)
-    return [result for result in adopted if result is not None]
+    results = list(results)
+    seeds: dict[str, list[Result]] = {}  # of one configuration: what they share is looked at once
+    for result in results:
+        seeds.setdefault(repr((result.arm, result.fixed, result.params)), []).append(result)
+    adopted = {result.trial_id: result for group in seeds.values() for result in _adopt(group, study, identity)}
+    return [adopted[result.trial_id] for result in results if result.trial_id in adopted]
 
 
-def _adopt(result: Result, study: Study, identity: Identity) -> Result | None:
-    arm = study.arms.get(result.arm)
+def _adopt(group: list[Result], study: Study, identity: Identity) -> list[Result]:
+    """The seeds of one configuration, those that belong."""
+    first = group[0]
+    arm = study.arms.get(first.arm)
     if arm is None:
-        return None
-    had = {**result.fixed, **result.params}
+        return []
+    had = {**first.fixed, **first.params}
     names = active(arm.parameters, had, arm.fixed)
-    params = {name: had[name] for name in names if name in had}
-    if not all(arm.parameters[name].contains(value, on_step=False) for name, value in params.items()):
-        return None
+    if not all(name in had and arm.parameters[name].contains(had[name], on_step=False) for name in names):
+        return []
+    params = {name: had[name] for name in names}
     try:  # the id says whether all the rest is the same
-        same = len(params) == len(names) and identity.trial_id(result.arm, params, result.seed) == result.trial_id
+        _, ids = identity.ids(first.arm, params, {result.seed for result in group})
     except ValueError:
-        return None
-    return replace(result, params=params, fixed=arm.fixed) if same else None
+        return []
+    return [replace(result, params=params, fixed=arm.fixed) for result in group if result.trial_id == ids[result.seed]]
 
 
 def load(path: str | Path, all: bool = False) -> pandas.DataFrame:

@@ -148,6 +148,8 @@ class SearchSpace(Model):
 
 def active(parameters: Mapping[str, Parameter], values: Mapping[str, Any], fixed: Mapping[str, Any]) -> list[str]:
     """The parameters whose `when` holds for these values, in an order in which conditions come first."""
+    if not any(parameter.when for parameter in parameters.values()):
+        return list(parameters)
     names: list[str] = []
     for name in ordered(parameters):
         when = parameters[name].when or {}
