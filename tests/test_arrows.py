@@ -25,7 +25,7 @@ def banned(code: str, where: str) -> bool:
     ("package", "home"),
     [
         ("ray", "hpsearch/execution/new.py"),
-        ("optuna", "hpsearch/sampling.py"),
+        ("optuna", "hpsearch/sampling/new.py"),
         ("plotly.graph_objects", "hpsearch/figures/new.py"),
         ("plotly.graph_objects", "hpsearch/reporting/new.py"),
         ("typer", "hpsearch/cli.py"),

@@ -1,0 +1,95 @@
+"""Phases that do not adapt: functions of (sampling_seed, arm, phase, index) alone, or a list of the study file."""
+
+from __future__ import annotations
+
+import itertools
+import math
+from collections.abc import Iterator, Mapping
+
+import numpy
+import optuna
+
+from hpsearch.sampling.build import qmc, seed32
+from hpsearch.sampling.distributions import Params, corner, distributions, native, typed
+from hpsearch.sampling.options import MAX_GRID
+from hpsearch.space import Parameter, Value, active
+from hpsearch.streams import stream_seed
+from hpsearch.study import Study
+
+
+class Sequence:
+    """A phase that does not adapt: its configurations in order, each once."""
+
+    def __init__(self, study: Study, arm: str, phase: int) -> None:
+        self._arm = study.arms[arm]
+        self._phase = study.phases(arm)[phase]
+        self._key = (study.sampling_seed, arm, phase)
+
+    def __iter__(self) -> Iterator[Params]:
+        """Raw points; the planner skips repeats. Endless but for grid and points."""
+        samplers = {"grid": self._grid, "random": self._random, "qmc": self._qmc, "points": self._points}
+        draw = samplers[self._phase.sampler]
+        for point in draw():
+            names = active(self._arm.parameters, point, self._arm.fixed)
+            yield {name: point[name] for name in names}
+
+    def _grid(self) -> Iterator[Params]:
+        levels = _levels(self._arm.parameters)
+        sizes = [len(values) for values in levels.values()]
+        shuffled = numpy.random.default_rng(stream_seed(*self._key, "grid")).permutation(math.prod(sizes))
+        for cell in shuffled:  # a cut grid is then a spread subset, not a corner
+            places = numpy.unravel_index(int(cell), sizes) if sizes else ()
+            yield {name: values[int(place)] for (name, values), place in zip(levels.items(), places, strict=True)}
+
+    def _points(self) -> Iterator[Params]:
+        for point in self._phase.options["points"]:
+            yield {name: typed(self._arm.parameters[name], value) for name, value in point.items()}
+
+    def _random(self) -> Iterator[Params]:
+        yield from _random(self._arm.parameters, *self._key)
+
+    def _qmc(self) -> Iterator[Params]:
+        space = distributions(self._arm.parameters)
+        study = optuna.create_study(sampler=qmc(self._phase, seed32(*self._key)))
+        # Optuna draws the first point of a study independently and infers the space from it: give it one to infer from.
+        study.add_trial(optuna.create_trial(params=corner(space), distributions=space, value=0.0))
+        while True:
+            yield native(study.ask(space).params, self._arm.parameters)
+
+
+def grid_size(parameters: Mapping[str, Parameter], fixed: Mapping[str, Value]) -> int:
+    """The number of different configurations on the arm's grid. Raises ValueError where a range has no grid values."""
+    levels = _levels(parameters)
+    cells = math.prod(len(values) for values in levels.values())
+    if cells > MAX_GRID or not any(parameter.when for parameter in parameters.values()):
+        return cells
+    # Where a condition does not hold, the cells along that parameter are one configuration.
+    points = (dict(zip(levels, values, strict=True)) for values in itertools.product(*levels.values()))
+    return len({tuple((name, point[name]) for name in active(parameters, point, fixed)) for point in points})
+
+
+def random_points(study: Study, arm: str, count: int) -> list[Params]:
+    """Random points of an arm's space, the same ones each time: what a sampler may suggest, for predictions."""
+    parameters, fixed = study.arms[arm].parameters, study.arms[arm].fixed
+    drawn = itertools.islice(_random(parameters, arm), count)
+    return [{name: point[name] for name in active(parameters, point, fixed)} for point in drawn]
+
+
+def _random(parameters: Mapping[str, Parameter], *key: object) -> Iterator[Params]:
+    """Point i depends on the key and i alone."""
+    space = distributions(parameters)
+    for index in itertools.count():
+        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed32(*key, index)))
+        yield native(study.ask(space).params, parameters)
+
+
+def _levels(parameters: Mapping[str, Parameter]) -> dict[str, tuple[Value, ...]]:
+    levels = {name: parameter.levels() for name, parameter in parameters.items()}
+    without = [name for name, values in levels.items() if values is None]
+    if without:
+        raise ValueError(f"sampler grid needs a grid, choices or a step for {', '.join(without)}")
+    return {
+        name: tuple(typed(parameters[name], value) for value in values)
+        for name, values in levels.items()
+        if values is not None
+    }
