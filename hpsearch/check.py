@@ -37,7 +37,7 @@ def check_study(study: Study, document: Document, folder: Path | None = None) ->
     found = find_task(study.task.name, document, folder)
     if is_task_class(found):
         task = make_task(study, found, document)  # type: ignore[arg-type]
-        mistakes = [*_check_optimizer(study, task), *_check_objectives(study, task)]
+        mistakes = [*_check_optimizer(study, task), *_check_objectives(study, task), *_check_stopping(study)]
     else:
         mistakes = list(_check_function(study))
     mistakes += [*_check_conditions(study), *_check_sampling(study)]
@@ -200,6 +200,17 @@ def _check_sampling(study: Study) -> Iterator[Mistake]:
     for arm_name, arm in study.arms.items():
         for number, phase in enumerate(arm.sampling or ()):
             yield from _check_phase(("arms", arm_name, "sampling", number), phase, {arm_name: arm})
+
+
+def _check_stopping(study: Study) -> Iterator[Mistake]:
+    """Stopping that could never stop anything is a mistake."""
+    if study.stopping is None:
+        return
+    default = study.task.epochs or HYPERPARAMETERS["epochs"].default
+    ends = [v for arm in study.arms.values() for v in _values(arm, "epochs", default) if isinstance(v, (int, float))]
+    if ends and study.stopping.grace >= max(ends):
+        rule = f"got {study.stopping.grace} where no trial has more than {max(ends):g} epochs: nothing would be stopped"
+        yield Mistake(("stopping", "grace"), rule, f"a whole number from 1 to {max(ends) - 1:g}")
 
 
 def _check_phase(path: KeyPath, phase: Phase, arms: Mapping[str, Arm]) -> Iterator[Mistake]:

@@ -20,7 +20,7 @@ from hpsearch.study import Study, read_study
 if TYPE_CHECKING:
     import pandas
 
-DONE = ("complete", "diverged", "collapsed")
+DONE = ("complete", "diverged", "collapsed", "stopped")
 DID_NOT_TRAIN = ("diverged", "collapsed")
 
 
@@ -42,6 +42,7 @@ class Result:
     cost: Mapping[str, float | None] = field(default_factory=dict)
     curve: Mapping[str, list[float | None]] = field(default_factory=dict)
     error: str | None = None
+    stopping: Mapping[str, Any] | None = None  # of a stopped trial: the study's rule
     attempt: int = 1
     host: str | None = None
     device: str | None = None
@@ -197,11 +198,13 @@ def read_results(path: Path) -> tuple[list[Result], list[str]]:
 
 
 def belonging(results: Iterable[Result], study: Study, identity: Identity) -> list[Result]:
-    """The results that the study as it now stands contains: same task and optimizer, arm, fixed values, space.
+    """The results that the study as it now stands contains: same task and optimizer, arm, fixed values, space; of
+    stopped ones those that its rule stopped.
 
     What is searched now may have been fixed then, and the other way round: `params` and `fixed` are as they stand now.
     """
-    results = list(results)
+    rule = None if study.stopping is None else vars(study.stopping)
+    results = [result for result in results if result.status != "stopped" or result.stopping == rule]
     seeds: dict[str, list[Result]] = {}  # of one configuration: what they share is looked at once
     for result in results:
         seeds.setdefault(repr((result.arm, result.fixed, result.params)), []).append(result)
@@ -262,7 +265,7 @@ def to_table(results: Iterable[Result]) -> pandas.DataFrame:
     import pandas
 
     nested = ("sampling", "params", "fixed", "metrics", "cost", "versions", "engine", "curve")
-    plain = [known.name for known in fields(Result) if known.name not in nested]
+    plain = [known.name for known in fields(Result) if known.name not in (*nested, "stopping")]
     rows = []
     for result in results:
         row = {name: getattr(result, name) for name in plain}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
@@ -113,12 +113,15 @@ class Confirm(Model):
 class Resources(Model):
     """What one pack gets: CPUs (and torch threads), GPUs or a share of one, and how many packs run at once.
 
+    retries: of a trial that raised an exception, and of a pack whose worker died.
+
     channels_last, tf32, compile: how a device computes (hpsearch.training.engine); no part of a trial's id.
     """
 
     cpus: Whole = 1
     gpus: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
     concurrent: Literal["auto"] | Whole = "auto"
+    retries: Annotated[int, whole(0, 100)] = 2
     channels_last: Literal["auto"] | bool = "auto"
     tf32: Literal["auto"] | bool = "auto"
     compile: bool = False
@@ -138,6 +141,24 @@ class Resources(Model):
             if value != "auto" and not isinstance(value, bool):
                 raise rule(f"got {show(value)}", "auto, true or false", key, near=nearest(value, ["auto"]))
         return data
+
+
+class Stopping(Model):
+    """Early stopping: ends configurations that look bad at `grace` epochs or later.
+
+    asha: asynchronous successive halving; of those that reach grace, grace * reduction, ... epochs the best
+    1 / reduction goes on. median: ends what is below the median of the others. What is stopped has no final value.
+    """
+
+    scheduler: Literal["asha", "median"]
+    grace: Whole = 5
+    reduction: Annotated[float, Field(gt=1, le=100)] = 3.0
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if self.scheduler == "median" and "reduction" in self.model_fields_set:
+            raise rule("is a key of asha", "scheduler and grace", "reduction")
+        return self
 
 
 class Recorded(Model):
@@ -184,7 +205,7 @@ class Study(Model):
     confirm: Confirm | None = None
     objectives: Annotated[dict[Name, Literal["maximize", "minimize"]], AfterValidator(_objectives)]
     resources: Resources = Resources()
-    stopping: None = None
+    stopping: Stopping | None = None
     recorded: Recorded | None = None
 
     @property

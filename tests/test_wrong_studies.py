@@ -349,9 +349,37 @@ TYPES = [
         "resources.concurrent: got 1.5",
         "auto, or a whole",
     ),
+    edit("retries", "concurrent: 1", "retries: -1 # <-\n", "resources.retries: got -1", "a whole number >= 0"),
     edit(
-        "stopping", "stopping: null", "stopping: {scheduler: asha} # <-", "stopping: got {'scheduler': 'asha'}", "null"
+        "stopping-name",
+        "stopping: null",
+        "stopping: {scheduler: ahsa} # <-",
+        "stopping.scheduler: got 'ahsa'",
+        "'asha'?",
+        "median",
     ),
+    edit(
+        "stopping-late",
+        "stopping: null",
+        "stopping: {scheduler: asha, grace: 40} # <-",
+        "stopping.grace: got 40 where no trial has more than 2 epochs",
+        "from 1 to 1",
+    ),
+    edit(
+        "stopping-median-reduction",
+        "stopping: null",
+        "stopping: {scheduler: median, grace: 1, reduction: 2} # <-",
+        "stopping.reduction: is a key of asha",
+        "scheduler and grace",
+    ),
+    edit(
+        "stopping-reduction",
+        "stopping: null",
+        "stopping: {scheduler: asha, grace: 1, reduction: 1} # <-",
+        "stopping.reduction: got 1",
+        "greater than 1",
+    ),
+    edit("stopping-key", "stopping: null", "stopping: {scheduler: asha, gracee: 1} # <-", "gracee", "'grace'?"),
 ]
 
 RANGES = [

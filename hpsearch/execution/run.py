@@ -106,7 +106,7 @@ def run_checked(
 
         deadline = None if budget is None else started + budget
         try:
-            _train(checked, planner, progress, record, folder, deadline, address, dashboard, quiet)
+            notes = _train(checked, planner, known, progress, record, folder, deadline, address, dashboard, quiet)
         except KeyboardInterrupt:
             raise Interrupted(
                 f"interrupted: {len(written)} trials ended in this run and are kept in {folder}; "
@@ -121,7 +121,7 @@ def run_checked(
             failed=sum(result.status == "failed" for result in written),
             left=sum(count.planned - count.ended for count in counts),
             seconds=time.monotonic() - started,
-            notes=tuple(planner.notes),
+            notes=(*planner.notes, *notes),
             errors=failures(written),
         )
 
@@ -129,6 +129,7 @@ def run_checked(
 def _train(
     checked: Checked,
     planner: Planner,
+    known: list[Result],
     progress: Progress,
     record: Any,
     folder: Path,
@@ -136,10 +137,10 @@ def _train(
     address: str | None,
     dashboard: bool,
     quiet: bool,
-) -> None:
+) -> list[str]:
     first = planner.next()
     if first is None and planner.finished:
-        return  # nothing is missing: Ray need not start
+        return []  # nothing is missing: Ray need not start
     planner.put_back(first)
     resources = checked.study.resources
     with (
@@ -156,7 +157,7 @@ def _train(
         if capacity.dashboard and not quiet:
             print(f"hpsearch: Ray dashboard at {capacity.dashboard}", file=sys.stderr)
         with progress:
-            fit(checked, planner, capacity, folder, record, progress, deadline)
+            return fit(checked, planner, known, capacity, folder, record, progress, deadline)
 
 
 @contextmanager

@@ -4,55 +4,61 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
-from datetime import datetime
-from pathlib import Path
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ray.tune.search import Searcher
 
-from hpsearch import __version__
-from hpsearch.check import COSTS, Checked
-from hpsearch.execution.session import Capacity
+from hpsearch.execution.exchange import Exchange, Report
+from hpsearch.execution.shares import Shares
+from hpsearch.execution.stopping import Stopper
 from hpsearch.planning import Pack, Planner
-from hpsearch.results import Result, checkpoint_of
-from hpsearch.training.engine import SWITCHES
-from hpsearch.training.pack import PackOrder
-
-LOST_RETRIES = 2  # of a pack whose worker died
+from hpsearch.results import Result
 
 
-@dataclass(frozen=True)
+@dataclass
 class Running:
-    """A pack that Ray Tune has, since when (time.time()), and how often its worker has died before."""
+    """A pack that Ray Tune has.
+
+    pack: with the seeds that have not ended. given: time.time(). share: of a GPU. failures: by seed, how often it has
+    failed in this run, with a traceback or with its worker; excused: how often for lack of the GPU's memory. again:
+    seeds that failed and will be given again when the pack has ended.
+    """
 
     pack: Pack
     given: float
-    lost: int = 0
-    waiting: bool = True  # for its first result
+    share: float = 0.0
+    failures: Counter[int] = field(default_factory=Counter)
+    excused: Counter[int] = field(default_factory=Counter)
+    again: set[int] = field(default_factory=set)
+    waiting: bool = True  # for its first report
+    ended: list[Result] = field(default_factory=list)
+    stopped: bool = False
 
 
 class PackSearcher(Searcher):
     """A Searcher over the planner's ask and tell. Results are on disk when record() returns, then the planner is told.
 
-    folder: where the user's task is found. out: the run folder. deadline: time.monotonic() after which no more packs
-    are given.
+    gpus: that all packs may have together. retries: of a trial that raised, or whose worker died. deadline:
+    time.monotonic() after which no more packs are given.
     """
 
     def __init__(
         self,
-        checked: Checked,
         planner: Planner,
-        capacity: Capacity,
-        folder: Path,
-        out: Path,
+        exchange: Exchange,
+        shares: Shares,
+        stopper: Stopper | None,
         record: Callable[[list[Result]], None],
+        gpus: float,
+        retries: int,
         deadline: float | None,
     ) -> None:
         super().__init__(metric="pack", mode="max")
-        self._checked, self._planner, self._capacity = checked, planner, capacity
-        self._folder, self._out, self._record, self._deadline = folder, out.resolve(), record, deadline
+        self._planner, self._exchange, self._shares, self._stopper = planner, exchange, shares, stopper
+        self._record, self._gpus, self._retries, self._deadline = record, gpus, retries, deadline
         self._running: dict[str, Running] = {}
         self._again: list[Running] = []
         self.failure: BaseException | None = None  # of record(): ends the run
@@ -65,25 +71,41 @@ class PackSearcher(Searcher):
         over = self._deadline is not None and time.monotonic() > self._deadline
         if self.failure is not None or over:
             return None if self._running else Searcher.FINISHED
-        if self._again:
-            running: Running | None = self._again.pop()
-        else:
-            pack = self._planner.next()
-            running = None if pack is None else Running(pack, time.time())
+        running = self._next()
         if running is None:
-            return Searcher.FINISHED if self._planner.finished else None
+            return Searcher.FINISHED if self._planner.finished and not self._again else None
+        share = self._shares.of(running.pack.configuration.arm)
+        if share and self._running and sum(r.share for r in self._running.values()) + share > self._gpus + 1e-9:
+            self._again.append(running)  # Ray would keep it waiting, with a share that may be another by then
+            return None
+        running.share, running.given = share, time.time()
         self._running[trial_id] = running
-        return {"order": json.dumps(asdict(self._order(running.pack)))}
+        order = self._exchange.order(running.pack, self._milestones(running.pack))
+        return {"order": json.dumps(asdict(order)), "gpus": share}
+
+    def stops(self, trial_id: str, reported: Mapping[str, Any]) -> bool:
+        """Whether a pack that waits at a milestone is stopped there."""
+        milestone, running = reported.get("milestone"), self._running[trial_id]
+        if milestone is None or self._stopper is None:
+            return False
+        self._take(running, reported)
+        waiting = [report["outcome"] for report in json.loads(reported["waiting"])]
+        seeds = [*(vars(result) for result in running.ended), *waiting]
+        running.stopped = self._stopper.stops(running.pack.configuration, milestone, seeds)
+        return running.stopped
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
-        self._take(trial_id, result)
+        self._take(self._running[trial_id], result)
 
     def on_trial_complete(self, trial_id: str, result: dict[str, Any] | None = None, error: bool = False) -> None:
+        running = self._running.pop(trial_id)
         if error:
-            self._lost(self._running.pop(trial_id))
+            self._lost(running)
             return
-        self._take(trial_id, result or {})
-        self._running.pop(trial_id)
+        self._take(running, result or {})
+        if running.stopped:
+            self._end(running, json.loads((result or {})["waiting"]))
+        self._retry(running)
 
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its searcher; nothing reads that."""
@@ -95,33 +117,68 @@ class PackSearcher(Searcher):
     def restore(self, checkpoint_path: str) -> None:
         """Nothing to restore."""
 
-    def _take(self, trial_id: str, reported: dict[str, Any]) -> None:
-        running = self._running[trial_id]
-        reports = json.loads(reported.get("reports", "[]"))
-        results = []
+    def _next(self) -> Running | None:
+        if self._again:
+            return self._again.pop()
+        pack = self._planner.next()
+        return None if pack is None else Running(pack, time.time())
+
+    def _milestones(self, pack: Pack) -> Mapping[str, Any] | None:
+        """Where the pack may be stopped early; None where it may not."""
+        if self._stopper is None or not self._stopper.may_stop(pack.configuration):
+            return None
+        return vars(self._stopper.milestones)
+
+    def _take(self, running: Running, reported: Mapping[str, Any]) -> None:
+        """What has ended: kept, or given again when the pack has ended. Tune shows some reports twice."""
+        self._end(running, json.loads(reported.get("reports", "[]")))
+
+    def _end(self, running: Running, reports: list[Report]) -> None:
+        kept = []
         for report in reports:
-            if report["seed"] in running.pack.seeds:
-                results.append(self._result(running, report))
-                running = replace(running, waiting=False)
-        self._tell(results)
-        left = {s: t for s, t in running.pack.seeds.items() if s not in {report["seed"] for report in reports}}
-        self._running[trial_id] = replace(running, pack=replace(running.pack, seeds=left), waiting=False)
+            seed, outcome = report["seed"], report["outcome"]
+            if seed not in running.pack.seeds or seed in running.again:
+                continue
+            since = running.given if running.waiting else None  # the pack's first trial waited for a worker
+            running.waiting = False
+            attempt = running.pack.attempts[running.pack.seeds[seed]] + running.failures[seed]
+            if outcome["status"] == "failed" and self._is_given_again(running, seed, outcome["out_of_memory"]):
+                continue
+            kept.append(self._exchange.result(running.pack, report, attempt, since))
+            self._shares.learn(kept[-1], report["device_memory"])
+        self._tell(running, kept)
+
+    def _is_given_again(self, running: Running, seed: int, out_of_memory: bool) -> bool:
+        running.failures[seed] += 1
+        if out_of_memory and self._shares.out_of_memory(running.pack.configuration.arm, running.share):
+            running.excused[seed] += 1
+        if running.failures[seed] - running.excused[seed] > self._retries:
+            return False
+        running.again.add(seed)
+        return True
+
+    def _retry(self, running: Running) -> None:
+        if running.again:
+            seeds = {seed: trial for seed, trial in running.pack.seeds.items() if seed in running.again}
+            self._again.append(replace(running, pack=replace(running.pack, seeds=seeds), again=set(), waiting=True))
 
     def _lost(self, running: Running) -> None:
         """The worker died: what it had not reported is trained again, and given up after the retries."""
-        if not running.pack.seeds:
-            return
-        if running.lost < LOST_RETRIES:
-            attempts = {trial_id: attempt + 1 for trial_id, attempt in running.pack.attempts.items()}
-            self._again.append(Running(replace(running.pack, attempts=attempts), time.time(), running.lost + 1))
-            return
-        times = f"{running.lost + 1} times"
-        error = (
-            f"the worker process died {times}, or could not report: out of memory, a crash, or a result that is no JSON"
-        )
-        self._tell([self._failed(running.pack, seed, error) for seed in running.pack.seeds])
+        given_up = []
+        for seed, trial_id in running.pack.seeds.items():
+            attempt = running.pack.attempts[trial_id] + running.failures[seed]
+            if seed in running.again or self._is_given_again(running, seed, out_of_memory=False):
+                continue
+            times = f"{running.failures[seed]} times" if running.failures[seed] > 1 else "once"
+            error = (
+                f"the worker process died {times}, or could not report: out of memory, a crash, or a result that is "
+                "no JSON"
+            )
+            given_up.append(self._exchange.failed(running.pack, seed, attempt, error))
+        self._tell(running, given_up)
+        self._retry(running)
 
-    def _tell(self, results: list[Result]) -> None:
+    def _tell(self, running: Running, results: list[Result]) -> None:
         if not results or self.failure is not None:
             return
         try:
@@ -129,63 +186,9 @@ class PackSearcher(Searcher):
         except Exception as error:  # Tune would log it and go on: nothing would be kept from here on
             self.failure = error
             return
+        running.ended += results
+        ended = {result.seed for result in results}
+        left = {seed: trial for seed, trial in running.pack.seeds.items() if seed not in ended}
+        running.pack = replace(running.pack, seeds=left)
         for result in results:
             self._planner.tell(result)
-
-    def _order(self, pack: Pack) -> PackOrder:
-        study, configuration = self._checked.study, pack.configuration
-        if self._checked.identity.function:
-            params: dict[str, Any] = {**study.arms[configuration.arm].fixed, **configuration.params}
-        else:
-            params = vars(study.settings(configuration.arm, configuration.params))
-        return PackOrder(
-            task=study.task.name,
-            options=study.task.options,
-            folder=str(self._folder),
-            params=params,
-            seeds=tuple(pack.seeds),
-            objectives=tuple(study.objectives),
-            threads=self._capacity.cpus,
-            device="cuda" if self._capacity.gpus else "cpu",
-            engine={name: getattr(study.resources, name) for name in SWITCHES},
-            checkpoints={str(seed): str(checkpoint_of(self._out, trial)) for seed, trial in pack.seeds.items()},
-        )
-
-    def _result(self, running: Running, report: dict[str, Any]) -> Result:
-        outcome = report["outcome"]
-        failed = self._failed(running.pack, report["seed"], "")
-        outcome["metrics"] = outcome["metrics"] or failed.metrics  # every key, null where not known
-        # The pack's first trial waited for a worker; the others had it.
-        waited = datetime.fromisoformat(report["started"]).timestamp() - running.given if running.waiting else 0.0
-        return replace(
-            failed,
-            **{
-                key: outcome[key] for key in ("status", "epochs", "epochs_planned", "metrics", "cost", "curve", "error")
-            },
-            host=report["host"],
-            device=report["device"],
-            threads=report["threads"],
-            engine=report["engine"],
-            versions={"hpsearch": __version__, "torch": report["torch"]},
-            started=report["started"],
-            seconds_waiting=max(0.0, round(waited, 3)),
-        )
-
-    def _failed(self, pack: Pack, seed: int, error: str) -> Result:
-        configuration, trial_id = pack.configuration, pack.seeds[seed]
-        return Result(
-            trial_id=trial_id,
-            configuration_id=configuration.configuration_id,
-            arm=configuration.arm,
-            params=configuration.params,
-            fixed=self._checked.study.arms[configuration.arm].fixed,
-            seed=seed,
-            sampling=configuration.sampling,
-            status="failed",
-            metrics={name: None for name in self._checked.study.objectives if name not in COSTS},
-            cost=dict.fromkeys(COSTS),
-            error=error,
-            attempt=pack.attempts[trial_id],
-            concurrent=self._capacity.concurrent,
-            versions={"hpsearch": __version__},
-        )

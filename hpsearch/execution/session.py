@@ -29,12 +29,16 @@ ENVIRONMENT = {
 
 @dataclass(frozen=True)
 class Capacity:
-    """What the cluster offers, and what a pack gets of it."""
+    """What the cluster offers, and what a pack gets of it. gpus: of a pack, until hpsearch.execution.shares knows more;
+    packs_per_gpu: that there are CPUs for.
+    """
 
     concurrent: int
     cpus: int
     gpus: float
     dashboard: str | None  # its URL
+    all_gpus: float = 0.0
+    packs_per_gpu: int = 1
 
 
 @contextmanager
@@ -88,13 +92,14 @@ def _capacity(
         raise InputError(f"resources.cpus: a pack asks for {cpus} CPUs; Ray has {all_cpus}")
     fit = all_cpus // cpus
     wanted = fit if concurrent == "auto" else min(int(concurrent), fit)
-    # A GPU each, until it is known how much memory a pack needs: sharing is asked for, e.g. gpus: 0.25.
+    # A GPU each, until it is known how much memory a pack needs.
     share = min(1.0, all_gpus) if gpus == "auto" else float(gpus)
     if share > all_gpus:
         raise InputError(f"resources.gpus: a pack asks for {share:g} GPUs; Ray has {all_gpus:g}")
-    if share:
+    per_gpu = max(1, int(wanted / all_gpus)) if all_gpus else 1
+    if share and gpus != "auto":  # what auto shares out is not known yet
         wanted = min(wanted, int(all_gpus) * int(1 / share) if share <= 1 else int(all_gpus / share))
-    return Capacity(wanted, cpus, share, f"http://{dashboard}" if dashboard else None)
+    return Capacity(wanted, cpus, share, f"http://{dashboard}" if dashboard else None, all_gpus, per_gpu)
 
 
 def _temp_dir() -> str:

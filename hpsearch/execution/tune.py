@@ -8,12 +8,16 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from hpsearch.check import Checked
 from hpsearch.errors import RunError
+from hpsearch.execution.exchange import Exchange
 from hpsearch.execution.progress import Progress
 from hpsearch.execution.searcher import PackSearcher
 from hpsearch.execution.session import Capacity
+from hpsearch.execution.shares import Shares
+from hpsearch.execution.stopping import Stopper
 from hpsearch.execution.worker import PackWorker
 from hpsearch.planning import Planner
 from hpsearch.results import Result
@@ -22,19 +26,34 @@ from hpsearch.results import Result
 def fit(
     checked: Checked,
     planner: Planner,
+    known: list[Result],
     capacity: Capacity,
     folder: Path,
     record: Callable[[list[Result]], None],
     progress: Progress,
     deadline: float | None,
-) -> None:
-    """Runs packs until the planner has finished or the deadline has passed. Raises what record() raised."""
-    searcher = PackSearcher(checked, planner, capacity, Path.cwd(), folder, record, deadline)
-    resources = {"cpu": capacity.cpus, **({"gpu": capacity.gpus} if capacity.gpus else {})}
+) -> list[str]:
+    """Runs packs until the planner has finished or the deadline has passed; what the user should know of it.
+
+    known: results of earlier runs. Raises what record() raised.
+    """
+    study = checked.study
+    stopper = None if study.stopping is None else Stopper(study, study.stopping, known)
+    exchange = Exchange(checked, capacity, Path.cwd(), folder)
+    shares = Shares(capacity.gpus, study.resources.gpus == "auto", capacity.packs_per_gpu)
+    searcher = PackSearcher(
+        planner, exchange, shares, stopper, record, capacity.all_gpus, study.resources.retries, deadline
+    )
+
+    def resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
+        gpus = {"GPU": config["gpus"]} if config["gpus"] else {}
+        return tune.PlacementGroupFactory([{"CPU": capacity.cpus, **gpus}])
+
     tuner = tune.Tuner(
         tune.with_resources(PackWorker, resources),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
+            scheduler=_Milestones(searcher),
             num_samples=-1,  # the searcher says when it has finished
             max_concurrent_trials=capacity.concurrent,
             reuse_actors=True,
@@ -55,6 +74,23 @@ def fit(
         raise searcher.failure
     if not planner.finished and (deadline is None or time.monotonic() < deadline):
         raise RunError("Ray Tune ended before the plan did; run the same command again to go on")
+    return shares.notes
+
+
+class _Milestones(FIFOScheduler):
+    """Stops a pack at a milestone where the searcher says so."""
+
+    def __init__(self, searcher: PackSearcher) -> None:
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._searcher = searcher
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Tune pickles its scheduler; nothing reads that."""
+        return {}
+
+    def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
+        stops = self._searcher.stops(trial.trial_id, result)
+        return TrialScheduler.STOP if stops else TrialScheduler.CONTINUE
 
 
 class _Refresh(tune.Callback):

@@ -9,7 +9,7 @@ from typing import Any
 
 from ray import tune
 
-from hpsearch.training.pack import PackOrder, as_dict, run_trial
+from hpsearch.training.pack import PackOrder, Stage, as_dict, run_pack
 
 REPORT_SECONDS = 1.0  # a result waits at most this long for the pack's next one
 
@@ -21,20 +21,32 @@ class PackWorker(tune.Trainable):
         self._take(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
+        self.cleanup()
         self._take(new_config)
         return True
 
+    def cleanup(self) -> None:
+        self._stages.close()  # stops the pack where it has not ended
+
     def step(self) -> dict[str, Any]:
-        """Trains seeds until the pack is done or a second has passed, so that long trials are on disk at once."""
+        """Trains until the pack is done, waits at a milestone, or a second has passed: long trials are on disk at once.
+
+        The result's `reports` are of trials that ended; at a milestone `waiting` has what the others would come to.
+        """
         started = time.monotonic()
-        reports: list[dict[str, Any]] = []
-        while self._left and (not reports or time.monotonic() - started < REPORT_SECONDS):
-            reports.append(as_dict(run_trial(self._order, self._left.pop(0))))
-        return {"done": not self._left, "reports": json.dumps(reports), "pack": 0}
+        ended: list[dict[str, Any]] = []
+        stage = Stage(())
+        while self._left and stage.milestone is None and (not ended or time.monotonic() - started < REPORT_SECONDS):
+            stage = next(self._stages)
+            ended += map(as_dict, stage.ended)
+            self._left -= len(stage.ended)
+        result: dict[str, Any] = {"done": not self._left, "reports": json.dumps(ended), "pack": 0}
+        if stage.milestone is not None:
+            result |= {"milestone": stage.milestone, "waiting": json.dumps(list(map(as_dict, stage.waiting)))}
+        return result
 
     def _take(self, config: dict[str, Any]) -> None:
-        order = json.loads(config["order"])
-        self._order = PackOrder(**{**order, "seeds": tuple(order["seeds"]), "objectives": tuple(order["objectives"])})
-        self._left = list(self._order.seeds)
-        if os.path.isdir(self._order.folder):
-            os.chdir(self._order.folder)  # a task's relative paths are the driver's
+        order = PackOrder.from_json(config["order"])
+        self._stages, self._left = run_pack(order), len(order.seeds)
+        if os.path.isdir(order.folder):
+            os.chdir(order.folder)  # a task's relative paths are the driver's

@@ -39,12 +39,24 @@ def train(
     engine: how the device computes, default for the device. checkpoint: a file that a long trial is kept in and goes on
     from; the caller removes it when the outcome is kept.
     """
-    engine = engine or Engine.choose(device, settings.precision)
-    keep = None if checkpoint is None else Checkpoint(checkpoint, _identity(task, settings, seed, engine))
-    trial = TrialRun(task, settings, seed, device, engine, keep)
+    trial = start(task, settings, seed, device, engine, checkpoint)
     while not trial.done:
         trial.run_epoch()
     return trial.outcome()
+
+
+def start(
+    task: Task,
+    settings: Settings,
+    seed: int,
+    device: str = "cpu",
+    engine: Engine | None = None,
+    checkpoint: Path | None = None,
+) -> TrialRun:
+    """The trial that `train` trains, before its first epoch or where it was kept."""
+    engine = engine or Engine.choose(device, settings.precision)
+    keep = None if checkpoint is None else Checkpoint(checkpoint, _identity(task, settings, seed, engine))
+    return TrialRun(task, settings, seed, device, engine, keep)
 
 
 def _identity(task: Task, settings: Settings, seed: int, engine: Engine) -> dict[str, Any]:
@@ -56,6 +68,8 @@ def _identity(task: Task, settings: Settings, seed: int, engine: Engine) -> dict
 
 class TrialRun:
     """A trial that is trained one epoch at a time; between epochs other trials may run in the same process."""
+
+    ahead = 0  # it knows how many epochs it has
 
     def __init__(
         self,
@@ -143,6 +157,16 @@ class TrialRun:
             cost=self.meter.read(),
             curve=self.curve,
         )
+
+    def stopped(self, epoch: int) -> Outcome:
+        """What the trial comes to if it ends here, at that epoch: curve and cost, and no metrics, as none is final."""
+        names = [*(f"{split}_{name}" for split in ("val", "test") for name in self.task.metrics), "train_loss"]
+        metrics = dict.fromkeys(names)
+        curve = {name: list(values) for name, values in self.curve.items()}
+        return Outcome("stopped", epoch, self.settings.epochs, metrics, self.meter.read(), curve)
+
+    def close(self) -> None:
+        """Nothing is held but memory."""
 
     def _train_epoch(self) -> float:
         """The mean clean loss over the epoch's batches; sets `diverged`."""

@@ -25,15 +25,19 @@ class Cost:
 
 @dataclass(frozen=True)
 class Outcome:
-    """status, metrics (None where not known), cost, and one value an epoch in each list of `curve`."""
+    """status, metrics (None where not known), cost, and one value an epoch in each list of `curve`.
+
+    epochs_planned: None of a training function that was stopped early. out_of_memory: what failed was the GPU's memory.
+    """
 
     status: Status
     epochs: int
-    epochs_planned: int
+    epochs_planned: int | None
     metrics: Mapping[str, float | None]
     cost: Cost
     curve: Mapping[str, list[float | None]] = field(default_factory=dict)
     error: str | None = None
+    out_of_memory: bool = False
 
 
 def finite_or_none(value: float) -> float | None:

@@ -1,4 +1,4 @@
-"""Runs the trials of a pack in this process, one after another, whatever becomes of each."""
+"""Runs the trials of a pack in this process, whatever becomes of each."""
 
 from __future__ import annotations
 
@@ -6,12 +6,12 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
 
@@ -20,7 +20,10 @@ from hpsearch.streams import GlobalGenerators
 from hpsearch.tasks import Task, TrainFunction, is_task_class, resolve
 from hpsearch.training.engine import Engine
 from hpsearch.training.function import run_function
-from hpsearch.training.loop import train
+from hpsearch.training.function_run import FunctionRun
+from hpsearch.training.lockstep import Run, lockstep
+from hpsearch.training.loop import start
+from hpsearch.training.milestones import Milestones
 from hpsearch.training.outcome import Cost, Outcome
 
 ERROR_LINES = 12  # of a traceback that are kept
@@ -32,7 +35,8 @@ class PackOrder:
 
     params: all settings of a Task's trial (hpsearch.hyperparameters.Settings), or what a training function is given.
     folder: where the user's own task is found. objectives: what a training function must report. engine: of
-    hpsearch.training.engine.SWITCHES. checkpoints: by seed, the file that a long trial is kept in.
+    hpsearch.training.engine.SWITCHES. checkpoints: by seed, the file that a long trial is kept in. milestones: of
+    hpsearch.training.milestones.Milestones, where the pack may be stopped early; None where it may not.
     """
 
     task: str
@@ -45,6 +49,12 @@ class PackOrder:
     device: str
     engine: Mapping[str, Any] = field(default_factory=dict)
     checkpoints: Mapping[str, str] = field(default_factory=dict)
+    milestones: Mapping[str, Any] | None = None
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        data = json.loads(text)
+        return cls(**{**data, "seeds": tuple(data["seeds"]), "objectives": tuple(data["objectives"])})
 
 
 @dataclass(frozen=True)
@@ -59,23 +69,76 @@ class TrialReport:
     started: str  # ISO 8601, UTC
     torch: str
     engine: Mapping[str, bool] = field(default_factory=dict)  # the switches that were on or off
+    device_memory: int | None = None  # bytes of the GPU
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A piece of a pack. ended: trials that ended in it. milestone: the epoch at which the others wait, and waiting:
+    what each would come to if it were stopped there; None and empty where nothing waits.
+    """
+
+    ended: tuple[TrialReport, ...]
+    milestone: int | None = None
+    waiting: tuple[TrialReport, ...] = ()
+
+
+def run_pack(order: PackOrder) -> Generator[Stage]:
+    """Trains the pack's trials one after another, or side by side where the pack may be stopped early.
+
+    Who closes the iterator at a milestone stops the pack.
+    """
+    if order.milestones is None:
+        for seed in order.seeds:
+            yield Stage((run_trial(order, seed),))
+        return
+    torch.set_num_threads(order.threads)
+    started = _now()
+    stages = lockstep(
+        order.seeds,
+        lambda seed: _begin(order, seed),
+        lambda error: _failed(order, error),
+        Milestones(**order.milestones),
+    )
+    try:
+        for milestone, ended, waiting in stages:
+            both = [
+                tuple(_report(order, s, outcome, started) for s, outcome in part.items()) for part in (ended, waiting)
+            ]
+            yield Stage(both[0], milestone, both[1])
+    finally:
+        stages.close()  # the function threads end now, not when memory is collected
 
 
 def run_trial(order: PackOrder, seed: int) -> TrialReport:
     """Trains one trial of the pack. An exception becomes a `failed` outcome that holds the traceback's last lines."""
     torch.set_num_threads(order.threads)  # threads change bits: always set
-    started = datetime.now(UTC).isoformat(timespec="milliseconds")
+    started = _now()
     try:
         outcome = _run(order, seed)
     except Exception as error:  # one bad trial never stops a study
-        planned = order.params.get("epochs")  # a training function's may be anything
-        planned = planned if isinstance(planned, int) else 0
-        outcome = Outcome("failed", 0, planned, {}, Cost(), error=_last_lines(error))
-    device = torch.cuda.get_device_name() if order.device == "cuda" and torch.cuda.is_available() else order.device
+        outcome = _failed(order, error)
+    return _report(order, seed, outcome, started)
+
+
+def _report(order: PackOrder, seed: int, outcome: Outcome, started: str) -> TrialReport:
+    on_gpu = order.device == "cuda" and torch.cuda.is_available()
+    device = torch.cuda.get_device_name() if on_gpu else order.device
+    memory = int(torch.cuda.get_device_properties().total_memory) if on_gpu else None
     task = is_task_class(_resolve(order.task, order.folder)) if outcome.status != "failed" else False
     engine = Engine.choose(order.device, switches=order.engine).recorded() if task else {}  # a function has its own
     host, version = os.uname().nodename, str(torch.__version__)
-    return TrialReport(seed, outcome, host, device, order.threads, started, version, engine)
+    return TrialReport(seed, outcome, host, device, order.threads, started, version, engine, memory)
+
+
+def _failed(order: PackOrder, error: BaseException) -> Outcome:
+    planned = order.params.get("epochs")  # a training function's may be anything
+    lines, out_of_memory = _last_lines(error), isinstance(error, torch.OutOfMemoryError)
+    if out_of_memory:
+        error.__traceback__ = None  # its frames hold the tensors that did not fit
+        torch.cuda.empty_cache()
+    planned = planned if isinstance(planned, int) else 0
+    return Outcome("failed", 0, planned, {}, Cost(), error=lines, out_of_memory=out_of_memory)
 
 
 def as_dict(report: TrialReport) -> dict[str, Any]:
@@ -86,11 +149,25 @@ def _run(order: PackOrder, seed: int) -> Outcome:
     found = _resolve(order.task, order.folder)
     if not is_task_class(found):
         return run_function(found, order.params, seed, order.objectives, order.device)
+    trial = _begin(order, seed)
+    while not trial.done:
+        trial.run_epoch()
+    return trial.outcome()
+
+
+def _begin(order: PackOrder, seed: int) -> Run:
+    found = _resolve(order.task, order.folder)
+    if not is_task_class(found):
+        return FunctionRun(found, order.params, seed, order.objectives, order.device)
     task = _task(order.task, order.folder, json.dumps(dict(order.options), sort_keys=True))
     settings = Settings.merge(order.params)
     engine = Engine.choose(order.device, settings.precision, order.engine)
     checkpoint = order.checkpoints.get(str(seed))
-    return train(task, settings, seed, order.device, engine, None if checkpoint is None else Path(checkpoint))
+    return start(task, settings, seed, order.device, engine, None if checkpoint is None else Path(checkpoint))
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds")
 
 
 @lru_cache(maxsize=8)

@@ -1,0 +1,85 @@
+"""What goes to the workers and what comes back: packs as orders, reports as lines of trials.jsonl."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from hpsearch import __version__
+from hpsearch.check import COSTS, Checked
+from hpsearch.execution.session import Capacity
+from hpsearch.planning import Pack
+from hpsearch.results import Result, checkpoint_of
+from hpsearch.training.engine import SWITCHES
+from hpsearch.training.pack import PackOrder
+
+Report = Mapping[str, Any]  # hpsearch.training.pack.TrialReport as a dict
+
+
+class Exchange:
+    """folder: where the user's task is found. out: the run folder."""
+
+    def __init__(self, checked: Checked, capacity: Capacity, folder: Path, out: Path) -> None:
+        self._checked, self._capacity = checked, capacity
+        self._folder, self._out = folder, out.resolve()
+
+    def order(self, pack: Pack, milestones: Mapping[str, Any] | None) -> PackOrder:
+        """milestones: where the pack may be stopped early; None where it may not."""
+        study, configuration = self._checked.study, pack.configuration
+        if self._checked.identity.function:
+            params: dict[str, Any] = {**study.arms[configuration.arm].fixed, **configuration.params}
+        else:
+            params = vars(study.settings(configuration.arm, configuration.params))
+        return PackOrder(
+            task=study.task.name,
+            options=study.task.options,
+            folder=str(self._folder),
+            params=params,
+            seeds=tuple(pack.seeds),
+            objectives=tuple(study.objectives),
+            threads=self._capacity.cpus,
+            device="cuda" if self._capacity.gpus else "cpu",
+            engine={name: getattr(study.resources, name) for name in SWITCHES},
+            checkpoints={str(seed): str(checkpoint_of(self._out, trial)) for seed, trial in pack.seeds.items()},
+            milestones=milestones,
+        )
+
+    def result(self, pack: Pack, report: Report, attempt: int, waited_since: float | None) -> Result:
+        """The line for a trial that ended. waited_since: time.time() of when it was given; None if it did not wait."""
+        outcome, study = report["outcome"], self._checked.study
+        failed = self.failed(pack, report["seed"], attempt, "")
+        started = datetime.fromisoformat(report["started"]).timestamp()
+        waited = 0.0 if waited_since is None else started - waited_since
+        same = ("status", "epochs", "epochs_planned", "cost", "curve", "error")
+        return replace(
+            failed,
+            **{key: outcome[key] for key in same},
+            metrics=outcome["metrics"] or failed.metrics,  # every key, null where not known
+            stopping=vars(study.stopping) if study.stopping and outcome["status"] == "stopped" else None,
+            **{key: report[key] for key in ("host", "device", "threads", "engine", "started")},
+            versions={"hpsearch": __version__, "torch": report["torch"]},
+            seconds_waiting=max(0.0, round(waited, 3)),
+        )
+
+    def failed(self, pack: Pack, seed: int, attempt: int, error: str) -> Result:
+        """The line for a trial of which nothing came back."""
+        configuration = pack.configuration
+        return Result(
+            trial_id=pack.seeds[seed],
+            configuration_id=configuration.configuration_id,
+            arm=configuration.arm,
+            params=configuration.params,
+            fixed=self._checked.study.arms[configuration.arm].fixed,
+            seed=seed,
+            sampling=configuration.sampling,
+            status="failed",
+            metrics={name: None for name in self._checked.study.objectives if name not in COSTS},
+            cost=dict.fromkeys(COSTS),
+            error=error,
+            attempt=attempt,
+            concurrent=self._capacity.concurrent,
+            versions={"hpsearch": __version__},
+        )

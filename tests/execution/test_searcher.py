@@ -1,0 +1,186 @@
+"""Packs out, results in: what is tried again, with which share of a GPU, and what is written."""
+
+import json
+from types import SimpleNamespace
+
+import pytest
+from ray.tune.search import Searcher
+
+from hpsearch.execution.exchange import Exchange
+from hpsearch.execution.searcher import PackSearcher
+from hpsearch.execution.session import Capacity
+from hpsearch.execution.shares import CONTEXT, HEADROOM, Shares
+from hpsearch.planning import Configuration, Pack
+from hpsearch.results import Result
+from hpsearch.study import parse_study
+
+GIB = 2**30
+STUDY = parse_study("""
+name: s
+task: {name: digits}
+arms: {a: {fixed: {rho: 0.1}}, b: {fixed: {rho: 0.2}}}
+sampling: [{sampler: random, configurations: 1}]
+seeds: 3
+objectives: {val_accuracy: maximize}
+resources: {retries: 2}
+""")
+
+
+class Packs:
+    """A planner with a list of packs."""
+
+    def __init__(self, *packs):
+        self.left, self.told = list(packs), []
+        self.open = {trial_id for pack in packs for trial_id in pack.seeds.values()}
+
+    @property
+    def finished(self):
+        return not self.open
+
+    def next(self):
+        return self.left.pop(0) if self.left else None
+
+    def tell(self, result):
+        self.told.append(result)
+        self.open.remove(result.trial_id)
+
+
+def pack(name="1", arm="a", seeds=(0, 1, 2), attempt=1):
+    sampling = {"phase": 0, "index": 0, "sampler": "random", "generation": None, "confirm": False}
+    ids = {seed: f"{name}-{seed}" for seed in seeds}
+    return Pack(Configuration(arm, {}, name, sampling), ids, dict.fromkeys(ids.values(), attempt))
+
+
+class Desk:
+    """The searcher with what surrounds it; trials are what Tune calls packs."""
+
+    def __init__(self, tmp_path, *packs, gpus=0.0, auto=False, most=1, retries=2):
+        self.planner, self.rows = Packs(*packs), []
+        capacity = Capacity(4, 1, gpus and 1.0, None)
+        checked = SimpleNamespace(study=STUDY, identity=SimpleNamespace(function=False))
+        self.shares = Shares(gpus and 1.0, auto, most)
+        exchange = Exchange(checked, capacity, tmp_path, tmp_path / "run")
+        self.searcher = PackSearcher(
+            self.planner, exchange, self.shares, None, self.rows.extend, gpus, retries, deadline=None
+        )
+
+    def order(self, trial="t"):
+        given = self.searcher.suggest(trial)
+        return given if given in (None, Searcher.FINISHED) else {**json.loads(given["order"]), "gpus": given["gpus"]}
+
+    def end(self, *reports, trial="t"):
+        self.searcher.on_trial_complete(trial, {"reports": json.dumps(reports), "pack": 0})
+
+    def written(self):
+        return [(row.trial_id, row.status, row.attempt) for row in self.rows]
+
+
+def report(seed, status="complete", oom=False, peak=None, memory=None):
+    outcome = {
+        "status": status, "epochs": 1, "epochs_planned": 1, "curve": {}, "out_of_memory": oom,
+        "metrics": {} if status == "failed" else {"val_accuracy": 0.5},
+        "cost": {"backward_samples": 1, "flops": 1.0, "seconds": 1.0, "peak_memory_bytes": peak},
+        "error": "the reason" if status == "failed" else None,
+    }  # fmt: skip
+    place = {"host": "h", "device": "GPU" if memory else "cpu", "device_memory": memory, "threads": 1, "engine": {}}
+    return {"seed": seed, "outcome": outcome, "started": "2026-01-01T00:00:00.000+00:00", "torch": "2", **place}
+
+
+def test_what_raised_is_tried_again_when_its_pack_has_ended_and_given_up_after_the_retries(tmp_path):
+    desk = Desk(tmp_path, pack())
+    assert desk.order()["seeds"] == [0, 1, 2]
+    desk.searcher.on_trial_result("t", {"reports": json.dumps([report(0), report(1, "failed")])})
+    assert desk.order("other") is None  # not while its pack runs
+    desk.end(report(2))
+    assert desk.written() == [("1-0", "complete", 1), ("1-2", "complete", 1)]
+    for _ in range(2):
+        assert desk.order()["seeds"] == [1]
+        desk.end(report(1, "failed"))
+    assert desk.written()[2:] == [("1-1", "failed", 3)] and desk.rows[-1].error == "the reason"
+    assert desk.order() == Searcher.FINISHED
+    assert [row.trial_id for row in desk.planner.told] == ["1-0", "1-2", "1-1"]
+
+
+def test_a_retry_that_works_is_a_result(tmp_path):
+    desk = Desk(tmp_path, pack(attempt=4))  # three failures in earlier runs
+    desk.order()
+    desk.end(report(0), report(1, "failed"), report(2))
+    desk.order()
+    desk.end(report(1))
+    assert desk.written()[-1] == ("1-1", "complete", 5)
+
+
+def test_a_report_that_is_shown_twice_counts_once(tmp_path):
+    desk = Desk(tmp_path, pack(), retries=0)
+    desk.order()
+    for _ in range(2):
+        desk.searcher.on_trial_result("t", {"reports": json.dumps([report(0), report(1, "failed")])})
+    desk.end(report(0), report(1, "failed"))
+    assert desk.written() == [("1-0", "complete", 1), ("1-1", "failed", 1)]
+
+
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_lost_worker_loses_only_what_it_had_not_reported(tmp_path, retries):
+    desk = Desk(tmp_path, pack(), retries=retries)
+    for _ in range(retries + 1):
+        seeds = desk.order()["seeds"]
+        if len(seeds) == 3:
+            desk.searcher.on_trial_result("t", {"reports": json.dumps([report(0)])})
+        desk.searcher.on_trial_complete("t", error=True)
+    assert desk.order() == Searcher.FINISHED
+    assert desk.written() == [("1-0", "complete", 1), *((f"1-{s}", "failed", retries + 1) for s in (1, 2))]
+    assert ("died 3 times" if retries else "died once") in desk.rows[-1].error
+
+
+def test_a_full_disk_ends_the_run_and_nothing_more_is_told(tmp_path):
+    desk = Desk(tmp_path, pack(), pack("2"))
+    desk.order()
+
+    def refuse(rows):
+        raise OSError("no space")
+
+    desk.searcher._record = refuse
+    desk.end(report(0), report(1), report(2))
+    assert isinstance(desk.searcher.failure, OSError) and desk.planner.told == []
+    assert desk.order() == Searcher.FINISHED
+
+
+def test_each_arm_gets_a_share_by_the_memory_of_its_first_trials(tmp_path):
+    desk = Desk(tmp_path, pack("1", "a"), pack("2", "b"), pack("3", "a"), pack("4", "a"), gpus=1.0, auto=True, most=8)
+    assert desk.order("t1")["gpus"] == 1.0
+    assert desk.order("t2") is None  # the GPU is taken
+    peak = int((80 * GIB / 4.5 - CONTEXT) / HEADROOM)  # four and a half would fit
+    desk.end(*(report(seed, peak=peak, memory=80 * GIB) for seed in (0, 1, 2)), trial="t1")
+    assert desk.order("t2")["gpus"] == 1.0  # of arm b nothing is known
+    desk.end(*(report(seed, peak=GIB, memory=80 * GIB) for seed in (0, 1, 2)), trial="t2")
+    assert [desk.order("t3")["gpus"], desk.order("t4")["gpus"]] == [0.25, 0.25]
+    assert desk.shares.of("b") == pytest.approx(1 / 8)  # CPUs for no more
+
+
+def test_too_little_memory_is_answered_with_a_larger_share_and_costs_no_retry(tmp_path):
+    desk = Desk(tmp_path, pack("0"), pack("1"), pack("2"), gpus=1.0, auto=True, most=4, retries=0)
+    desk.order()
+    desk.end(*(report(seed, peak=GIB, memory=80 * GIB) for seed in (0, 1, 2)))
+    shares = []
+    while (given := desk.order()) != Searcher.FINISHED:
+        shares.append(given["gpus"])
+        fits = given["gpus"] > 0.5
+        desk.end(*(report(seed, "complete" if fits else "failed", oom=not fits) for seed in given["seeds"]))
+    assert shares == [0.25, 0.5, 1.0, 1.0]  # the next pack begins with what was learnt
+    assert {status for _, status, _ in desk.written()} == {"complete"}
+    assert desk.written()[3:] == [("1-0", "complete", 3), ("1-1", "complete", 3), ("1-2", "complete", 3),
+                                  ("2-0", "complete", 1), ("2-1", "complete", 1), ("2-2", "complete", 1)]  # fmt: skip
+    assert len(desk.shares.notes) == 2 and "a: 0.25 of a GPU was too little memory" in desk.shares.notes[0]
+
+
+def test_a_whole_gpu_that_is_too_small_is_a_failure(tmp_path):
+    desk = Desk(tmp_path, pack(seeds=(0,)), gpus=1.0, auto=True, retries=1)
+    for _ in range(2):
+        desk.order()
+        desk.end(report(0, "failed", oom=True))
+    assert desk.written() == [("1-0", "failed", 2)] and desk.order() == Searcher.FINISHED
+
+
+def test_a_row_that_was_stopped_names_the_rule():
+    row = Result("t", "c", "a", {}, {}, 0, {}, "stopped", stopping={"scheduler": "median"})
+    assert row.done and Result.from_line(row.to_line()) == row
