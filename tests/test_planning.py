@@ -267,7 +267,7 @@ def test_failed_trials_are_planned_again_with_the_next_attempt():
 
 
 @pytest.mark.parametrize(
-    ("status", "again"), [("complete", 0), ("diverged", 0), ("collapsed", 0), ("stopped", 1), ("failed", 1)]
+    ("status", "again"), [("complete", 0), ("diverged", 0), ("collapsed", 0), ("stopped", 0), ("failed", 1)]
 )
 def test_what_counts_as_done(status, again):
     checked = checked_of(sampling="[{sampler: qmc, configurations: 1}]")

@@ -17,6 +17,7 @@ from hpsearch.reporting.trials import trial_table
 from hpsearch.results import (
     Result,
     RunFolder,
+    belonging,
     checkpoint_of,
     is_running,
     load,
@@ -24,7 +25,7 @@ from hpsearch.results import (
     remove_checkpoints,
     to_table,
 )
-from hpsearch.study import Recorded, parse_study
+from hpsearch.study import Recorded, Stopping, parse_study
 
 STUDY = """
 name: s
@@ -205,6 +206,18 @@ def test_the_table_has_curves_as_lists_and_none_where_there_is_none(tmp_path):
         assert cells == [curve.get(name) for curve in CURVES]
         assert all(cell is None or type(cell) is list for cell in cells)  # no NaN for what is absent
     assert not [c for c in to_table([result(0.1)]).columns if c.startswith("curve")]
+
+
+def test_a_stopped_trial_belongs_while_the_rule_is_what_it_was():
+    rule = {"scheduler": "asha", "grace": 1, "reduction": 3.0}
+    rows = [result(0.1), result(0.2, status="stopped", stopping=rule), result(0.3, status="failed")]
+
+    def left(stopping):
+        now = study().model_copy(update={"stopping": stopping})
+        return [row.status for row in belonging(rows, now, Identity.recorded(now))]
+
+    assert left(Stopping(scheduler="asha", grace=1)) == ["complete", "stopped", "failed"]
+    assert left(Stopping(scheduler="asha", grace=2)) == left(None) == ["complete", "failed"]
 
 
 def test_readers_of_the_table_do_not_mind_curves():

@@ -1,0 +1,48 @@
+"""Whole runs with early stopping."""
+
+import json
+
+import pandas as pd
+
+from hpsearch.results import load
+
+EARLY = """
+name: early
+task: {name: "mine:train"}
+arms: {a: {parameters: {x: {low: 0, high: 1}}}, b: {parameters: {x: {low: 0, high: 1}}}}
+sampling: [{sampler: random, configurations: 8}]
+seeds: 2
+confirm: {top: 1, seeds: 2}
+objectives: {val_accuracy: maximize}
+resources: {concurrent: 1}
+stopping: {scheduler: asha, grace: 1, reduction: 2}
+"""
+
+
+def table(folder):
+    rows = load(folder).sort_values("trial_id", ignore_index=True)
+    return rows[["trial_id", "status", "epochs", "metrics.val_accuracy", "curve.val_accuracy", "sampling.confirm"]]
+
+
+def test_a_run_with_early_stopping_goes_on_as_if_it_had_not_been_cut_off(place):
+    place.study(EARLY)
+    place.run("run", "study.yaml", "--no-dashboard")
+    folder = place.folder / "runs" / "early"
+    whole = table(folder)
+    stopped = whole["status"] == "stopped"
+    assert 8 <= stopped.sum() < 32 and not whole.loc[stopped, "sampling.confirm"].any()
+    assert whole.loc[stopped, "metrics.val_accuracy"].isna().all()  # never mistaken for a final value
+    assert (whole.loc[stopped, "curve.val_accuracy"].map(len) == whole.loc[stopped, "epochs"]).all()
+    assert set(whole.loc[~stopped, "epochs"]) == {3}
+
+    lines = (folder / "trials.jsonl").read_bytes().splitlines(keepends=True)
+    (folder / "trials.jsonl").write_bytes(b"".join(lines[:13]))  # half a pack, too
+    place.run("run", "study.yaml", "--no-dashboard")
+    pd.testing.assert_frame_equal(table(folder), whole, check_exact=True)
+
+    # Without the rule what it stopped is trained in full, and nothing else.
+    place.run("run", "study.yaml", "--no-dashboard", "--set", "stopping=null")
+    new = [json.loads(line) for line in (folder / "trials.jsonl").read_bytes().splitlines()[len(lines) :]]
+    full = load(folder)
+    assert {row["trial_id"] for row in new if not row["sampling"]["confirm"]} == set(whole.loc[stopped, "trial_id"])
+    assert set(full["status"]) == {"complete"} and set(whole["trial_id"]) <= set(full["trial_id"])
