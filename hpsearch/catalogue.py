@@ -6,7 +6,7 @@ import inspect
 from pathlib import Path
 
 from hpsearch.errors import InputError, nearest, show
-from hpsearch.sampling import OPTIONS, SAMPLERS
+from hpsearch.sampling import DEFAULTS_IN_WORDS, OPTIONS, SAMPLERS
 from hpsearch.space import names
 from hpsearch.tasks import SHIPPED, resolve
 from hpsearch.yamlfile import read_yaml
@@ -37,7 +37,8 @@ def describe(name: str) -> str:
         options = [f"\n    {_option(parameter)}" for parameter in inspect.signature(task).parameters.values()]
         return f"{text}\n\noptions, beside epochs and batch_size:{''.join(options) or ' none'}"
     if name in SAMPLERS:
-        return f"sampler {name}: {SAMPLERS[name]}\noptions: {', '.join(OPTIONS[name]) or 'none'}"
+        options = [f"\n    {_sampler_option(name, key)}" for key in OPTIONS[name]]
+        return f"sampler {name}: {SAMPLERS[name]}\n\noptions:{''.join(options) or ' none'}"
     known = [*(entry for kind in ("studies", "spaces") for entry in entries(kind)), *SHIPPED, *SAMPLERS]
     near = nearest(name, known)
     hint = f"; did you mean {near!r}?" if near else ""
@@ -50,6 +51,13 @@ def _option(parameter: inspect.Parameter) -> str:
         parameter.annotation if isinstance(parameter.annotation, str) else getattr(parameter.annotation, "__name__", "")
     )
     return f"{parameter.name}{default}" + (f"    ({kind.replace('None', 'null')})" if kind else "")
+
+
+def _sampler_option(sampler: str, key: str) -> str:
+    rule = OPTIONS[sampler][key]
+    default = DEFAULTS_IN_WORDS.get((sampler, key)) or (show(rule.default) if rule else "")
+    allowed = rule.allowed() if rule else "a list of configurations"
+    return f"{key}: {allowed}; default {default}"
 
 
 def _first_line(task: str) -> str:

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpsearch.check_sampling import check_sampling
 from hpsearch.check_task import find_task, make_task, name_task, told
-from hpsearch.errors import KeyPath, Mistake, nearest, one_line, show
+from hpsearch.errors import KeyPath, Mistake, nearest, show
 from hpsearch.hyperparameters import BASES, HYPERPARAMETERS, check, check_name
 from hpsearch.identity import Identity
 from hpsearch.optim.sam_on import normalization
-from hpsearch.points import check_points
-from hpsearch.sampling import FINITE, MAX_GRID, OPTIONS, SAMPLERS, grid_size, try_options
 from hpsearch.space import Parameter, ordered
 from hpsearch.streams import GlobalGenerators
-from hpsearch.study import Arm, Phase, Study
+from hpsearch.study import Arm, Study
 from hpsearch.tasks import Task, TrainFunction, is_task_class
 from hpsearch.tasks.trial_run import try_task
 from hpsearch.yamlfile import Document
@@ -40,7 +39,7 @@ def check_study(study: Study, document: Document, folder: Path | None = None) ->
         mistakes = [*_check_optimizer(study, task), *_check_objectives(study, task), *_check_stopping(study)]
     else:
         mistakes = list(_check_function(study))
-    mistakes += [*_check_conditions(study), *_check_sampling(study)]
+    mistakes += [*_check_conditions(study), *check_sampling(study)]
     if mistakes:
         raise document.error(list(dict.fromkeys(mistakes)))  # arms may share a mistake of the optimizer section
     with told(document):
@@ -193,15 +192,6 @@ def _check_whens(path: KeyPath, arm: Arm) -> Iterator[Mistake]:
                 yield Mistake(at, f"{key} can never be {show(value)}", arm.parameters[key].allowed())
 
 
-def _check_sampling(study: Study) -> Iterator[Mistake]:
-    for number, phase in enumerate(study.sampling):
-        arms = {name: arm for name, arm in study.arms.items() if arm.sampling is None}
-        yield from _check_phase(("sampling", number), phase, arms)
-    for arm_name, arm in study.arms.items():
-        for number, phase in enumerate(arm.sampling or ()):
-            yield from _check_phase(("arms", arm_name, "sampling", number), phase, {arm_name: arm})
-
-
 def _check_stopping(study: Study) -> Iterator[Mistake]:
     """Stopping that could never stop anything is a mistake."""
     if study.stopping is None:
@@ -211,44 +201,3 @@ def _check_stopping(study: Study) -> Iterator[Mistake]:
     if ends and study.stopping.grace >= max(ends):
         rule = f"got {study.stopping.grace} where no trial has more than {max(ends):g} epochs: nothing would be stopped"
         yield Mistake(("stopping", "grace"), rule, f"a whole number from 1 to {max(ends) - 1:g}")
-
-
-def _check_phase(path: KeyPath, phase: Phase, arms: Mapping[str, Arm]) -> Iterator[Mistake]:
-    if phase.sampler not in SAMPLERS:
-        near = nearest(phase.sampler, SAMPLERS)
-        yield Mistake((*path, "sampler"), f"unknown sampler {show(phase.sampler)}", ", ".join(SAMPLERS), near)
-        return
-    if phase.configurations is None and phase.sampler not in FINITE:
-        allowed = f"a whole number >= 1 (only {' and '.join(FINITE)} may leave it out)"
-        yield Mistake((*path, "configurations"), "is missing", allowed)
-    mistakes = list(_check_sampler_options((*path, "options"), phase))
-    yield from mistakes
-    if not mistakes:
-        try:
-            try_options(phase)
-        except (TypeError, ValueError) as error:
-            yield Mistake((*path, "options"), f"{phase.sampler} refuses its options: {one_line(error)}")
-    if phase.sampler == "points":
-        yield from check_points((*path, "options", "points"), phase.options.get("points"), arms)
-    if phase.sampler != "grid":
-        return
-    for name, arm in arms.items():
-        try:
-            size = grid_size(arm.parameters, arm.fixed)
-        except ValueError as error:
-            yield Mistake((*path, "sampler"), f"arm {name}: {error}", "a grid for each parameter, or another sampler")
-            continue
-        if size > MAX_GRID:
-            yield Mistake((*path, "sampler"), f"arm {name}: a grid of {size:,} cells", f"at most {MAX_GRID:,} cells")
-
-
-def _check_sampler_options(path: KeyPath, phase: Phase) -> Iterator[Mistake]:
-    options = OPTIONS[phase.sampler]
-    for key, value in phase.options.items():
-        known = options.get(key)
-        if key not in options:
-            what = ", ".join(options) or f"none: {phase.sampler} has no options"
-            yield Mistake((*path, key), f"unknown option {show(key)}", what, nearest(key, options))
-        elif known is not None and not (known.accepts(value) and (known.kind != "whole" or isinstance(value, int))):
-            near = nearest(value, known.choices) if known.choices else None
-            yield Mistake((*path, key), f"got {show(value)}", known.allowed(), near)

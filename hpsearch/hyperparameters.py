@@ -25,13 +25,14 @@ COMBINE = ("perturbed", "gsam")
 
 @dataclass(frozen=True)
 class Hyperparameter:
-    """What values are allowed. `above`: the value must be > above; `low`: >= low; `below`: < below."""
+    """What values are allowed. `above`: the value must be > above; `low`: >= low; `below`: < below; `high`: <= high."""
 
     kind: Kind
     default: Value
     low: float | None = None
     above: float | None = None
     below: float | None = None
+    high: float | None = None
     choices: tuple[str, ...] = ()
     bases: tuple[str, ...] = BASES  # the base optimizers that have it
 
@@ -43,7 +44,7 @@ class Hyperparameter:
             return ", ".join(self.choices)
         limits = [
             f"{sign} {limit:g}"
-            for sign, limit in ((">=", self.low), (">", self.above), ("<", self.below))
+            for sign, limit in ((">=", self.low), (">", self.above), ("<", self.below), ("<=", self.high))
             if limit is not None
         ]
         noun = "a whole number" if self.kind == "whole" else "a finite number"
@@ -62,6 +63,7 @@ class Hyperparameter:
             (self.low is None or value >= self.low)
             and (self.above is None or value > self.above)
             and (self.below is None or value < self.below)
+            and (self.high is None or value <= self.high)
         )
 
     def cast(self, value: Value) -> Value:

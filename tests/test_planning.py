@@ -88,18 +88,13 @@ class Spied(Adaptive):
 
     told: list
 
-    def ask(self, phase, index, repeat):
-        params, trial = super().ask(phase, index, repeat)
-        self.params_of = {**getattr(self, "params_of", {}), id(trial): params}
-        return params, trial
+    def tell(self, asked, values):
+        self.told.append((asked.params, values))
+        super().tell(asked, values)
 
-    def tell(self, trial, values):
-        self.told.append((self.params_of[id(trial)], values))
-        super().tell(trial, values)
-
-    def add(self, params, values):
+    def add(self, params, values, sampling=None):
         self.told.append((params, values))
-        super().add(params, values)
+        super().add(params, values, sampling)
 
 
 @pytest.fixture

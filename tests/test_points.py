@@ -125,7 +125,7 @@ def test_an_imported_study_knows_how_many_there_were_and_not_which():
 
 def test_show_says_what_it_takes():
     text = describe("points")
-    assert "[{rho: 0.1, lr: 0.2}]" in text and text.endswith("options: points")
+    assert "[{rho: 0.1, lr: 0.2}]" in text and "\n    points: a list" in text
 
 
 @dataclass(frozen=True)

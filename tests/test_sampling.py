@@ -109,7 +109,8 @@ def points_of_type_study(sampler, count=60):
         adaptive = Adaptive(study_of(TYPES, ["tpe"]), "sam")
         points = []
         for index in range(count):
-            params, asked = adaptive.ask(0, index, 0)
+            asked = adaptive.ask(0, index, 0)
+            params = asked.params
             adaptive.tell(asked, (params["real"],))
             points.append(params)
         return points
@@ -229,7 +230,8 @@ def test_parameters_whose_condition_does_not_hold_are_left_out(sampler):
         adaptive = Adaptive(study_of(space, ["tpe"]), "sam")
         points = []
         for index in range(20):
-            params, asked = adaptive.ask(0, index, 0)
+            asked = adaptive.ask(0, index, 0)
+            params = asked.params
             adaptive.tell(asked, (params["lr"],))
             points.append(params)
     else:
@@ -273,7 +275,8 @@ def test_tpe_goes_where_the_objective_is_good(direction):
         study = study_of("{rho: {low: 0.01, high: 2, log: true}}", ["tpe"], seed, objectives=f"{{loss: {direction}}}")
         adaptive = Adaptive(study, "sam")
         for index in range(30):
-            params, asked = adaptive.ask(0, index, 0)
+            asked = adaptive.ask(0, index, 0)
+            params = asked.params
             distance = abs(math.log(params["rho"] / 0.2))
             adaptive.tell(asked, (distance if direction == "minimize" else -distance,))
             late += [distance] * (index >= 20)
@@ -287,7 +290,8 @@ def test_tpe_takes_what_other_phases_found_also_between_its_own_steps():
     for rho in (0.1, 0.5, 0.1):
         adaptive.add({"rho": rho, "num_shards": 2}, (rho,))
     for index in range(15):
-        params, asked = adaptive.ask(0, index, 0)
+        asked = adaptive.ask(0, index, 0)
+        params = asked.params
         assert params["rho"] in (0.0, 0.25, 0.5, 0.75, 1.0)
         adaptive.tell(asked, (params["rho"],))
 
@@ -296,7 +300,7 @@ def test_the_same_state_suggests_the_same_and_repeats_suggest_anew():
     def suggest(repeat, told=0.5):
         adaptive = Adaptive(study_of(samplers=["tpe"]), "sam")
         adaptive.add({"lr": 0.1, "rho": 0.1, "num_shards": 1}, (told,))
-        return adaptive.ask(0, 3, repeat)[0]
+        return adaptive.ask(0, 3, repeat).params
 
     assert suggest(0) == suggest(0)
     assert suggest(0) != suggest(1)

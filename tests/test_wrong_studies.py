@@ -704,6 +704,48 @@ GRID = [
     ),
 ]
 
+
+def sampler_options(name: str, sampler: str, options: str, *says: str) -> Case:
+    new = f"  - sampler: {sampler}\n    configurations: 2\n    options: {options} # <-\n"
+    old = "  - sampler: tpe\n    configurations: 2\n    options: {n_startup_trials: 2}\n"
+    return edit(name, old, new, *says)
+
+
+SAMPLERS = [
+    sampler_options("gp-option", "gp", "{n_startup: 3}", "options.n_startup: unknown option", "'n_startup_trials'?"),
+    sampler_options("gp-zero", "gp", "{n_startup_trials: 0}", "got 0", "a whole number >= 1"),
+    sampler_options("nsga2-share", "nsga2", "{crossover_prob: 1.5}", "got 1.5", "a finite number >= 0 and <= 1"),
+    sampler_options("nsga2-name", "nsga2", "{crossover: blx}", "got 'blx'", "undx, vsbx"),
+    sampler_options(
+        "nsga2-parents", "nsga2", "{population_size: 2, crossover: undx}", "nsga2 refuses its options", "equal to 3"
+    ),
+    edit(
+        "cmaes-objectives-choices",
+        "  - sampler: tpe\n    configurations: 2\n    options: {n_startup_trials: 2}\n",
+        "  - sampler: cmaes # <-\n    configurations: 2\n",
+        "sampling.1.sampler: cmaes takes one objective; the study has val_accuracy, flops",
+        "sampling.1.sampler: arm sam: num_shards has choices",
+        "another sampler: tpe, gp or nsga2, or num_shards in the arm's fixed",
+        mistakes=2,
+    ),
+    Case(
+        "cmaes-condition",
+        BASE.replace(", flops: minimize", "")
+        .replace(SHARDS, "      interval: {low: 1, high: 4, int: true, when: {adaptive: true}}\n")
+        .replace("sampler: tpe", "sampler: cmaes # <-")
+        .replace("{n_startup_trials: 2}", "{popsize: 4}"),
+        ("sampling.1.sampler: arm sam: interval has a condition (when)", "ranges that are always searched"),
+    ),
+    Case(
+        "cmaes-both",
+        BASE.replace(", flops: minimize", "")
+        .replace(SHARDS, "")
+        .replace("sampler: tpe", "sampler: cmaes")
+        .replace("{n_startup_trials: 2}", "{use_separable_cma: true, lr_adapt: true} # <-"),
+        ("sampling.1.options: cmaes refuses its options: use_separable_cma and lr_adapt are both true",),
+    ),
+]
+
 FUNCTIONS = [
     function(
         "function-optimizer", "arms:\n", "optimizer: {lr: 0.1} # <-\narms:\n", "optimizer: a training function has"
@@ -757,6 +799,7 @@ CASES = [
     *FILES,
     *WHEN,
     *GRID,
+    *SAMPLERS,
     *FUNCTIONS,
     *OVERRIDES,
 ]

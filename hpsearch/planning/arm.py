@@ -94,7 +94,7 @@ class ArmPlan:
         if size == 0:
             return
         for params in Sequence(self._study, self.name, phase):
-            configuration = self._configuration(params, phase, index, sampler)
+            configuration = self._configuration(params, None, phase, index, sampler)
             if configuration.configuration_id in self._planned:
                 repeats += 1
                 if repeats > MAX_REPEATS and sampler not in FINITE:
@@ -113,8 +113,8 @@ class ArmPlan:
         """Configurations as the sampler suggests them; those of an earlier run first come from their results."""
         sampler = self._study.phases(self.name)[phase].sampler
         for index in range(size):
-            params = self._recorded.get((phase, index, sampler))
-            configuration = None if params is None else self._configuration(params, phase, index, sampler)
+            recorded = self._recorded.get((phase, index, sampler))
+            configuration = None if recorded is None else self._configuration(*recorded, phase, index, sampler)
             if configuration is None or configuration.configuration_id in self._planned:
                 configuration = self._ask(phase, index, sampler)
             if configuration is None:
@@ -130,12 +130,12 @@ class ArmPlan:
     def _ask(self, phase: int, index: int, sampler: str) -> Configuration | None:
         adaptive = self._get_adaptive()
         for repeat in range(MAX_REPEATS + 1):
-            params, trial = adaptive.ask(phase, index, repeat)
-            configuration = self._configuration(params, phase, index, sampler)
+            asked = adaptive.ask(phase, index, repeat)
+            configuration = self._configuration(asked.params, asked.generation, phase, index, sampler)
             if configuration.configuration_id not in self._planned:
-                self._asked[configuration.configuration_id] = trial
+                self._asked[configuration.configuration_id] = asked
                 return configuration
-            adaptive.tell(trial, self._means(configuration))
+            adaptive.tell(asked, None)  # its mean is told already, and a resumed run would not tell it twice
         return None
 
     def _get_adaptive(self) -> Adaptive:
@@ -156,7 +156,7 @@ class ArmPlan:
         if asked is not None:
             self._adaptive.tell(asked, values)
         elif values is not None:
-            self._adaptive.add(configuration.params, values)
+            self._adaptive.add(configuration.params, values, configuration.sampling)
         if values is not None:
             self._told.add(key)
 
@@ -197,16 +197,19 @@ class ArmPlan:
                 found.setdefault(key, Configuration(self.name, dict(result.params), key, result.sampling))
         return found
 
-    def _recorded_adaptive(self) -> dict[tuple[int, int, str], Params]:
+    def _recorded_adaptive(self) -> dict[tuple[int, int, str], tuple[Params, int | None]]:
+        """Where the rows say that a configuration was suggested -> its parameters and generation."""
         places = {}
         for result in self._known.values():
             where = result.sampling
             if where["sampler"] in ADAPTIVE and not where["confirm"]:
-                places[(where["phase"], where["index"], where["sampler"])] = dict(result.params)
+                places[(where["phase"], where["index"], where["sampler"])] = (dict(result.params), where["generation"])
         return places
 
-    def _configuration(self, params: Params, phase: int, index: int, sampler: str) -> Configuration:
-        sampling = {"phase": phase, "index": index, "sampler": sampler, "generation": None, "confirm": False}
+    def _configuration(
+        self, params: Params, generation: int | None, phase: int, index: int, sampler: str
+    ) -> Configuration:
+        sampling = {"phase": phase, "index": index, "sampler": sampler, "generation": generation, "confirm": False}
         return Configuration(self.name, params, self._identity.configuration_id(self.name, params), sampling)
 
     def _ids(self, configuration: Configuration) -> list[str]:

@@ -18,15 +18,24 @@ def distributions(parameters: Mapping[str, Parameter]) -> dict[str, BaseDistribu
     return {name: distribution(parameter) for name, parameter in parameters.items()}
 
 
-def distribution(parameter: Parameter, value: Value | None = None) -> BaseDistribution:
-    """value: one that it must hold, though it may lie between the steps (of a grid, or of an earlier study file)."""
+def distribution(parameter: Parameter) -> BaseDistribution:
     if parameter.choices is not None:
         return CategoricalDistribution(parameter.choices)
     assert parameter.low is not None and parameter.high is not None
-    step = parameter.step if value is None or parameter.contains(value) else None
     if parameter.integer:
-        return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log, step=int(step or 1))
-    return FloatDistribution(parameter.low, parameter.high, log=parameter.log, step=step)
+        step = int(parameter.step or 1)
+        return IntDistribution(int(parameter.low), int(parameter.high), log=parameter.log, step=step)
+    return FloatDistribution(parameter.low, parameter.high, log=parameter.log, step=parameter.step)
+
+
+def snap(parameter: Parameter, value: Value) -> Value:
+    """The step nearest to a value that may lie between them (of a grid, or of an earlier study file)."""
+    if parameter.choices is not None or parameter.step is None or parameter.contains(value):
+        return value
+    assert parameter.low is not None and parameter.high is not None
+    steps = round((float(value) - parameter.low) / parameter.step)
+    snapped = min(parameter.low + steps * parameter.step, parameter.high)
+    return int(snapped) if parameter.integer else snapped
 
 
 def suggest(trial: optuna.Trial, name: str, parameter: Parameter) -> Value:
