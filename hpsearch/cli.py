@@ -152,12 +152,16 @@ def plan(
 
 @app.command()
 @told
-def status(folder: Folder) -> None:
-    """Show what a run folder holds: done, diverged, failed, left, and the best so far."""
-    from hpsearch.status import read_status
-    from hpsearch.terminal import print_status
+def status(
+    folder: Folder,
+    watch: Annotated[
+        bool, typer.Option("--watch", help="Show it again every 2 s, in place, until the run ends (or Ctrl-C).")
+    ] = False,
+) -> None:
+    """Show what a run folder holds: done, diverged, failed, left, the best so far, and what trains now."""
+    from hpsearch.watch import print_status, watch_status
 
-    print_status(read_status(folder))
+    (watch_status if watch else print_status)(folder)
 
 
 @app.command()

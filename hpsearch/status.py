@@ -1,79 +1,151 @@
-"""What a run folder holds, read without disturbing the run."""
+"""What a run folder holds, read without disturbing the run; read again, only what was appended since."""
 
 from __future__ import annotations
 
-from collections import Counter
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from hpsearch.analysis.configurations import summarize
 from hpsearch.identity import Identity
 from hpsearch.planning import planned_trials
-from hpsearch.results import Result, belonging, is_running, read_results, read_run, to_table
+from hpsearch.results import DONE, Result, belonging, is_running, read_run
+from hpsearch.running import Running, read_running
 from hpsearch.study import Study
+from hpsearch.tally import Best, Tally, short_error
+
+ENDED = (*DONE, "stopped")  # what another run would not train again
 
 
 @dataclass(frozen=True)
 class ArmStatus:
-    """Trials by status, how many the study plans in all, and the best configuration so far in words."""
+    """Trials: by status, how many the study plans in all, how many of these have ended."""
 
     planned: int
+    ended: int
     statuses: Mapping[str, int]
-    best: str
+    best: Best | None
+
+    @property
+    def left(self) -> int:
+        return max(0, self.planned - self.ended)
 
 
 @dataclass(frozen=True)
 class RunStatus:
+    """running: whether a driver holds the folder. now: what it trains, where that is known.
+
+    last_result: when trials.jsonl last grew, seconds since 1970; None without a result.
+    """
+
     study: Study
     folder: Path
     running: bool
     arms: Mapping[str, ArmStatus]
-    set_aside: int
-    errors: tuple[tuple[str, str], ...]  # (arm, where and what), each different one once
-    warnings: tuple[str, ...]
+    set_aside: int = 0
+    errors: tuple[tuple[str, str], ...] = ()  # (arm, where and what), each different one once
+    warnings: tuple[str, ...] = ()
+    now: Running | None = None
+    last_result: float | None = None
+
+    @property
+    def planned(self) -> int:
+        return sum(arm.planned for arm in self.arms.values())
+
+    @property
+    def ended(self) -> int:
+        return sum(arm.ended for arm in self.arms.values())
 
 
 def read_status(folder: Path) -> RunStatus:
     """Raises InputError where there is no run."""
-    study = read_run(folder)
-    results, warnings = read_results(folder)
-    identity = Identity.recorded(study)
-    mine = belonging(results, study, identity)
-    best = best_so_far(study, mine)
-    arms = {
-        arm: ArmStatus(planned_trials(study, arm), Counter(r.status for r in mine if r.arm == arm), best.get(arm, ""))
-        for arm in study.arms
-    }
-    return RunStatus(study, folder, is_running(folder), arms, len(results) - len(mine), failures(mine), tuple(warnings))
+    return Follower(folder).look()
 
 
 def failures(results: list[Result]) -> tuple[tuple[str, str], ...]:
     """(arm, last frame and last line of the traceback) of failed trials, each different one once."""
-    return tuple(dict.fromkeys((result.arm, _short(result.error)) for result in results if result.status == "failed"))
+    return tuple(
+        dict.fromkeys((result.arm, short_error(result.error)) for result in results if result.status == "failed")
+    )
 
 
-def _short(error: str | None) -> str:
-    lines = (error or "not known").strip().splitlines()
-    frames = [line.strip() for line in lines if line.strip().startswith('File "')]
-    return f"{lines[-1]} ({frames[-1]})" if frames else lines[-1]
+class Follower:
+    """Looks at a run folder again and again. Raises InputError where there is no run."""
 
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._file = folder, folder / "trials.jsonl"
+        self._begin()
 
-def best_so_far(study: Study, results: list[Result]) -> dict[str, str]:
-    """arm -> the best mean of the first objective with its interval over seeds, e.g. '95.5 ± 0.6 % (n=3)'."""
-    selection = [result for result in results if result.done and not result.sampling["confirm"]]
-    if not any(study.objective in result.metrics for result in selection):
-        return {}
-    table = summarize(to_table(selection), metric=study.objective).dropna(subset=["mean"])
-    whole = table["n"] >= len(study.seeds)
-    table = table[whole] if whole.any() else table  # a lucky first seed is not yet the best
-    ascending = study.objectives[study.objective] == "minimize"
-    best = table.sort_values("mean", ascending=ascending).groupby("arm", sort=False).first()
-    scale, unit = (100.0, " %") if study.objective.endswith("accuracy") else (1.0, "")
-    shown = {}
-    for arm, row in best.iterrows():
-        half = (row["high"] - row["low"]) / 2 * scale
-        interval = f" ± {half:.2g}" if half == half else ""  # NaN: one seed has no interval
-        untrained = ", did not train" if row["share_not_trained"] == 1 else ""
-        shown[str(arm)] = f"{row['mean'] * scale:.4g}{interval}{unit} (n={int(row['n'])}{untrained})"
-    return shown
+    def look(self) -> RunStatus:
+        running = is_running(self._folder)  # before reading: a run that ends meanwhile is looked at once more
+        self._read()
+        now = read_running(self._folder) if running else None
+        arms = {arm: self._arm(arm, now) for arm in self._study.arms}
+        torn = self._torn and not running  # of a driver that runs, the line is being written
+        return RunStatus(
+            study=self._study,
+            folder=self._folder,
+            running=running,
+            arms=arms,
+            set_aside=len(self._aside),
+            errors=self._tally.errors,
+            warnings=(*self._warnings, self._not_whole(self._lines + 1)) if torn else tuple(self._warnings),
+            now=now,
+            last_result=self._file.stat().st_mtime if self._lines else None,
+        )
+
+    def _begin(self) -> None:
+        self._source = (self._folder / "study.yaml").read_bytes() if (self._folder / "study.yaml").is_file() else b""
+        self._study = read_run(self._folder)
+        self._identity = Identity.recorded(self._study)
+        self._tally = Tally(self._study)
+        self._planned = {arm: planned_trials(self._study, arm) for arm in self._study.arms}
+        self._aside: set[str] = set()
+        self._warnings: list[str] = []
+        self._offset = self._lines = 0
+        self._inode: int | None = None
+        self._torn = False
+
+    def _read(self) -> None:
+        if (self._folder / "study.yaml").read_bytes() != self._source:
+            self._begin()  # another study: other trials belong to it
+        if not self._file.exists():
+            return
+        with self._file.open("rb") as file:
+            found = os.fstat(file.fileno())
+            if self._inode not in (None, found.st_ino) or found.st_size < self._offset:
+                self._begin()  # another file
+            self._inode = found.st_ino
+            file.seek(self._offset)
+            whole, newline, rest = file.read().rpartition(b"\n")
+        self._torn = bool(rest.strip())
+        if newline:
+            self._offset += len(whole) + 1
+            self._take(whole.split(b"\n"))
+
+    def _take(self, lines: list[bytes]) -> None:
+        latest: dict[str, Result] = {}
+        for line in lines:
+            self._lines += 1
+            if not line.strip():
+                continue
+            try:
+                result = Result.from_line(line)
+            except (ValueError, TypeError):
+                self._warnings.append(self._not_whole(self._lines))
+                continue
+            latest.pop(result.trial_id, None)
+            latest[result.trial_id] = result
+        mine = belonging(latest.values(), self._study, self._identity)
+        self._aside |= latest.keys() - {result.trial_id for result in mine}
+        self._tally.add(mine)
+
+    def _not_whole(self, line: int) -> str:
+        return f"{self._file}:{line}: not a whole result (a write was cut off here); that trial counts as not run"
+
+    def _arm(self, arm: str, now: Running | None) -> ArmStatus:
+        tally = self._tally.arms[arm]
+        # The driver's plan is exact; without one, every phase is taken to find what it was asked for.
+        planned = self._planned[arm] if now is None else now.planned.get(arm, self._planned[arm])
+        ended = min(planned, sum(tally.statuses[status] for status in ENDED))
+        return ArmStatus(planned, ended, +tally.statuses, tally.best())

@@ -15,6 +15,7 @@ from hpsearch.space import Parameter, SearchSpace, find, load_space, names
 from hpsearch.yamlfile import Document, dump_yaml, override, parse_yaml, read_yaml
 
 CONFIRM_SEEDS_FROM = 10_000  # confirmation runs take the first seeds from here on that the study does not use
+IMPORTED_TASK = "imported"  # of a folder that was made from a table: there is no such task, so `run` refuses it
 MAX_SEED = 2**63  # torch's generators take no more
 
 Whole = Annotated[int, whole(1)]

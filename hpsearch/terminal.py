@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from hpsearch.doctor import Finding
     from hpsearch.execution.run import RunSummary
     from hpsearch.prediction import Prediction
-    from hpsearch.status import RunStatus
     from hpsearch.study import Study
 
 Row = Sequence[object]
@@ -69,23 +68,6 @@ def print_plan(study: Study, prediction: Prediction, folder: Path, budget: float
     _print(f"run folder: {folder}")
 
 
-def print_status(status: RunStatus) -> None:
-    names = ("complete", "diverged", "collapsed", "stopped", "failed")
-    rows: list[Row] = []
-    for arm, found in status.arms.items():
-        counts = [found.statuses.get(name, 0) for name in names]
-        rows.append((arm, found.planned, *counts, max(0, found.planned - sum(counts[:4])), found.best))
-    doing = "a driver is running" if status.running else "no driver is running"
-    header = ("arm", "planned", *names, "left", f"best {status.study.objective}")
-    _table(f"{status.study.name} in {status.folder}: {doing}", header, rows)
-    if status.set_aside:
-        _print(f"{status.set_aside} more trials are not part of the study as it stands in study.yaml")
-    for arm, error in status.errors:
-        _print(f"failed in {arm}: {error}")
-    for warning in status.warnings:
-        _print(f"warning: {warning}")
-
-
 def print_findings(findings: Sequence[Finding]) -> None:
     rows = [
         ("ok" if not finding.remedy else "!!", finding.subject, finding.found, finding.remedy) for finding in findings
@@ -132,14 +114,15 @@ def _table(title: str, header: Sequence[str], rows: Sequence[Row]) -> None:
         table.add_column(name, justify="right" if numeric else "left")
     for row in rows:
         table.add_row(*(escape(str(cell)) for cell in row))
-    _console().print(table)
+    make_console().print(table)
 
 
 def _print(text: str) -> None:
-    _console().print(text, markup=False, highlight=False, soft_wrap=True)
+    make_console().print(text, markup=False, highlight=False, soft_wrap=True)
 
 
-def _console() -> Console:
+def make_console() -> Console:
+    """Of standard output."""
     console = Console()
     # In a pipe or a file rich would cut lines at 80 columns.
     return console if console.is_terminal else Console(width=160)

@@ -1,182 +1,174 @@
-"""What the terminal shows of a run: a live line per arm, plain lines where there is no terminal, nothing when quiet."""
+"""What is seen of a run while it runs: pictures for the terminal or a log, running.json and metrics."""
 
 from __future__ import annotations
 
+import os
 import sys
 import time
-from collections import Counter
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import TracebackType
 from typing import Protocol, Self
 
 from rich.console import Console
 from rich.live import Live
-from rich.markup import escape
-from rich.table import Table
 
-from hpsearch.duration import format_duration
-from hpsearch.planning import ArmCount, Planner
-from hpsearch.results import DID_NOT_TRAIN, Result
-from hpsearch.status import best_so_far
+from hpsearch.display import RunView, log_line
+from hpsearch.planning import Planner
+from hpsearch.results import Result
+from hpsearch.running import Running, RunningPack, remove_running, write_running
+from hpsearch.status import ArmStatus, RunStatus
 from hpsearch.study import Study
+from hpsearch.tally import Tally
 
-PLAIN_EVERY = 10.0  # seconds between plain lines
-BEST_EVERY = 2.0  # seconds between looks for the best configuration
-
-
-class Progress(Protocol):
-    """Told of every result; refresh() is called often and decides itself whether there is something to show."""
-
-    def __enter__(self) -> Self: ...
-    def __exit__(self, *error: object) -> None: ...
-    def add(self, results: list[Result]) -> None: ...
-    def refresh(self, running: int) -> None: ...
+LOOK = 0.5  # seconds between two pictures of the run
+FILE_EVERY = 2.0  # seconds between two writings of running.json
+LOG_EVERY = (10.0, 300.0)  # seconds between two lines of a log: at first, and at most
+LOG_SHARE = 1 / 30  # of the time that a run has taken, a line: a week's log can still be read
 
 
-def make_progress(study: Study, planner: Planner, known: list[Result], quiet: bool) -> Progress:
-    """The display that fits: none, live on a terminal, else plain lines; all on standard error."""
-    if quiet:
-        return Silent()
-    console = Console(stderr=True)
-    state = _State(study, planner, known)
-    return LiveTable(state, console) if console.is_terminal else PlainLines(state)
+class Outlet(Protocol):
+    """Shows the run; it is given a picture twice a second at most, and decides what of that it needs."""
+
+    def open(self) -> None: ...
+    def show(self, status: RunStatus) -> None: ...
+    def close(self, status: RunStatus) -> None: ...
 
 
-class Silent:
+class Progress:
+    """Told of every result; refresh() is called often, and makes a picture for the outlets when one is due.
+
+    known: the results that were there. dashboard: Ray's, where there is one.
+    """
+
+    def __init__(self, study: Study, planner: Planner, known: Sequence[Result], folder: Path) -> None:
+        self.dashboard: str | None = None
+        self.outlets: list[Outlet] = []
+        self._study, self._planner, self._folder = study, planner, folder
+        self._tally = Tally(study, known)
+        self._started, self._entered = time.time(), time.monotonic()
+        self._seconds = 0.0  # of trials that ended in this run
+        self._looked = -LOOK
+        self._packs: Sequence[RunningPack] = ()
+
     def __enter__(self) -> Self:
+        self._entered = time.monotonic()  # Ray has started: what it took says nothing about what is left
+        for outlet in self.outlets:
+            outlet.open()
         return self
 
-    def __exit__(self, *error: object) -> None:
-        return None
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        status = self._picture(())
+        for outlet in self.outlets:
+            outlet.close(status)
 
-    def add(self, results: list[Result]) -> None:
-        return None
+    def add(self, results: Sequence[Result]) -> None:
+        self._tally.add(results)
+        self._seconds += sum(float(result.cost.get("seconds") or 0.0) for result in results)
 
-    def refresh(self, running: int) -> None:
-        return None
+    def refresh(self, packs: Callable[[], Sequence[RunningPack]]) -> None:
+        """packs: what trains now; called when a picture is due."""
+        if time.monotonic() - self._looked < LOOK:
+            return
+        status = self._picture(packs())
+        for outlet in self.outlets:
+            outlet.show(status)
+        self._looked = time.monotonic()
+
+    def _picture(self, packs: Sequence[RunningPack]) -> RunStatus:
+        counts = self._planner.counts()
+        arms = {}
+        for name, arm in self._tally.arms.items():
+            arms[name] = ArmStatus(counts[name].planned, counts[name].ended, +arm.statuses, arm.best())
+        running = Running(
+            process=os.getpid(),
+            host=os.uname().nodename,
+            started=self._started,
+            written=time.time(),
+            left_seconds=self._left_seconds(arms),
+            dashboard=self.dashboard,
+            packs=tuple(sorted(packs, key=lambda pack: pack.since)),
+            planned={name: arm.planned for name, arm in arms.items()},
+            ended={name: arm.ended for name, arm in arms.items()},
+        )
+        return RunStatus(self._study, self._folder, True, arms, errors=self._tally.errors, now=running)
+
+    def _left_seconds(self, arms: dict[str, ArmStatus]) -> float | None:
+        """What the trials that are left train in all, over what this run trains in a second.
+
+        An arm takes what its trials took so far; one without any, what the others' took.
+        """
+        tallies = self._tally.arms
+        trials = {name: sum(tally.statuses.values()) for name, tally in tallies.items()}
+        seconds, known = sum(tally.seconds for tally in tallies.values()), sum(trials.values())
+        elapsed = time.monotonic() - self._entered
+        if not self._seconds or not seconds or not elapsed:
+            return None
+        means = {name: tallies[name].seconds / trials[name] if trials[name] else seconds / known for name in arms}
+        return sum(arm.left * means[name] for name, arm in arms.items()) * elapsed / self._seconds
 
 
-class _State:
-    """Counts, the best of each arm with its interval, and the time left."""
-
-    def __init__(self, study: Study, planner: Planner, known: list[Result]) -> None:
-        self.study, self.planner = study, planner
-        self.started = time.monotonic()
-        self.new = 0
-        self.running = 0
-        self._results = list(known)
-        self._statuses: dict[str, Counter[str]] = {arm: Counter() for arm in study.arms}
-        self._count(known)
-        self._best: dict[str, str] = {}
-        self._best_at = -BEST_EVERY
-
-    def add(self, results: list[Result]) -> None:
-        self._results += results
-        self.new += len(results)
-        self._count(results)
-
-    def counts(self) -> dict[str, ArmCount]:
-        return self.planner.counts()
-
-    def did_not_train(self, arm: str) -> int:
-        return sum(self._statuses[arm][status] for status in DID_NOT_TRAIN)
-
-    def failed(self, arm: str) -> int:
-        return self._statuses[arm]["failed"]
-
-    def left(self) -> int:
-        return sum(count.planned - count.ended for count in self.counts().values())
-
-    def time_left(self) -> str:
-        if self.new == 0:
-            return "not yet known how much is left"
-        return "about " + format_duration(self.left() * (time.monotonic() - self.started) / self.new) + " left"
-
-    def look_again(self) -> None:
-        """The last picture of a run shows all of it."""
-        self._best_at = -BEST_EVERY
-
-    def best(self) -> dict[str, str]:
-        """arm -> its best mean of the first objective so far, with the interval over seeds."""
-        if time.monotonic() - self._best_at >= BEST_EVERY:
-            self._best = best_so_far(self.study, self._results)
-            self._best_at = time.monotonic()
-        return self._best
-
-    def _count(self, results: list[Result]) -> None:
-        for result in results:
-            self._statuses[result.arm][result.status] += 1
+def terminal_outlet(quiet: bool) -> list[Outlet]:
+    """The display that fits: none, live on a terminal, else plain lines; all on standard error."""
+    if quiet:
+        return []
+    console = Console(stderr=True)
+    return [LiveTable(console)] if console.is_terminal else [PlainLines()]
 
 
 class LiveTable:
-    """A table that is drawn again in place, four times a second."""
+    """A view that is drawn again in place."""
 
-    def __init__(self, state: _State, console: Console) -> None:
-        self._state = state
-        self._live = Live(console=console, refresh_per_second=4, get_renderable=self._table, transient=False)
+    def __init__(self, console: Console) -> None:
+        self._live = Live(console=console, auto_refresh=False, transient=False)
 
-    def __enter__(self) -> Self:
+    def open(self) -> None:
         self._live.start()
-        return self
 
-    def __exit__(self, *error: object) -> None:
-        self._state.running = 0
-        self._state.look_again()
+    def show(self, status: RunStatus) -> None:
+        self._live.update(RunView(status, whole=False), refresh=True)
+
+    def close(self, status: RunStatus) -> None:
+        self._live.update(RunView(status, whole=True))  # stop() draws it
         self._live.stop()
-
-    def add(self, results: list[Result]) -> None:
-        self._state.add(results)
-
-    def refresh(self, running: int) -> None:
-        self._state.running = running
-
-    def _table(self) -> Table:
-        state = self._state
-        elapsed = format_duration(time.monotonic() - state.started)
-        times = f"{elapsed} so far, {state.time_left()}"
-        title = f"{escape(state.study.name)}: {state.running} packs running, {times}"
-        table = Table(title=title, title_justify="left")
-        table.add_column("arm")
-        for column in ("done", "left", "did not train", "failed"):
-            table.add_column(column, justify="right")
-        table.add_column(f"best {state.study.objective} so far, 95 % interval")
-        best = state.best()
-        for arm, count in state.counts().items():
-            numbers = (count.ended, count.planned - count.ended, state.did_not_train(arm), state.failed(arm))
-            table.add_row(escape(arm), *(str(number) for number in numbers), escape(best.get(arm, "")))
-        return table
 
 
 class PlainLines:
-    """A line every ten seconds, for logs."""
+    """A line every ten seconds at first, for logs."""
 
-    def __init__(self, state: _State) -> None:
-        self._state = state
+    def __init__(self) -> None:
+        self._started = self._last = time.monotonic()
+
+    def open(self) -> None:
+        return None
+
+    def show(self, status: RunStatus) -> None:
+        now = time.monotonic()
+        least, most = LOG_EVERY
+        if now - self._last >= min(most, max(least, LOG_SHARE * (now - self._started))):
+            self.close(status)
+
+    def close(self, status: RunStatus) -> None:
         self._last = time.monotonic()
+        print(f"{time.strftime('%H:%M:%S')} {log_line(status)}", file=sys.stderr, flush=True)
 
-    def __enter__(self) -> Self:
-        return self
 
-    def __exit__(self, *error: object) -> None:
-        self._state.look_again()
-        self._print()
+class RunningFile:
+    """running.json, for `hpsearch status` in another shell."""
 
-    def add(self, results: list[Result]) -> None:
-        self._state.add(results)
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._last = -FILE_EVERY
 
-    def refresh(self, running: int) -> None:
-        self._state.running = running
-        if time.monotonic() - self._last >= PLAIN_EVERY:
-            self._print()
+    def open(self) -> None:
+        remove_running(self._folder)  # of a driver that was killed
 
-    def _print(self) -> None:
-        self._last = time.monotonic()
-        state, counts = self._state, self._state.counts()
-        done, planned = (sum(getattr(count, key) for count in counts.values()) for key in ("ended", "planned"))
-        bad = sum(state.did_not_train(arm) for arm in counts)
-        failed = sum(state.failed(arm) for arm in counts)
-        best = "; ".join(f"{arm} {value}" for arm, value in state.best().items())
-        print(
-            f"{time.strftime('%H:%M:%S')} {state.study.name}: {done}/{planned} trials done, {bad} did not train, "
-            f"{failed} failed; {state.time_left()}; best {state.study.objective}: {best or 'none yet'}",
-            file=sys.stderr,
-            flush=True,
-        )
+    def show(self, status: RunStatus) -> None:
+        if status.now is not None and time.monotonic() - self._last >= FILE_EVERY:
+            write_running(self._folder, status.now)
+            self._last = time.monotonic()
+
+    def close(self, status: RunStatus) -> None:
+        remove_running(self._folder)

@@ -20,7 +20,7 @@ import torch
 from hpsearch import __version__
 from hpsearch.check import Checked, check_study
 from hpsearch.errors import HpsearchError, InputError
-from hpsearch.execution.progress import Progress, make_progress
+from hpsearch.execution.progress import Progress, RunningFile, terminal_outlet
 from hpsearch.execution.session import ray_session
 from hpsearch.planning import Planner
 from hpsearch.results import DONE, Result, RunFolder, belonging, read_results, remove_checkpoints
@@ -95,7 +95,8 @@ def run_checked(
         # A driver may have died between a result and this. A failed trial may have been in training again since.
         remove_checkpoints(folder, [result for result in known if result.done])
         planner = Planner(checked, known)
-        progress = make_progress(checked.study, planner, known, quiet)
+        progress = Progress(checked.study, planner, known, folder)
+        progress.outlets += [*terminal_outlet(quiet), RunningFile(folder)]
         written: list[Result] = []
 
         def record(new: list[Result]) -> None:
@@ -156,6 +157,7 @@ def _train(
             )
         if capacity.dashboard and not quiet:
             print(f"hpsearch: Ray dashboard at {capacity.dashboard}", file=sys.stderr)
+        progress.dashboard = capacity.dashboard
         with progress:
             return fit(checked, planner, known, capacity, folder, record, progress, deadline)
 

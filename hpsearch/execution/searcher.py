@@ -16,6 +16,7 @@ from hpsearch.execution.shares import Shares
 from hpsearch.execution.stopping import Stopper
 from hpsearch.planning import Pack, Planner
 from hpsearch.results import Result
+from hpsearch.running import RunningPack
 
 
 @dataclass
@@ -63,9 +64,14 @@ class PackSearcher(Searcher):
         self._again: list[Running] = []
         self.failure: BaseException | None = None  # of record(): ends the run
 
-    @property
-    def running(self) -> list[Pack]:
-        return [running.pack for running in self._running.values()]
+    def training(self) -> list[RunningPack]:
+        """What trains now, for those who watch."""
+        packs = ((running.pack, running.given) for running in self._running.values())
+        return [
+            RunningPack(pack.configuration.arm, pack.configuration.params, tuple(pack.seeds), given)
+            for pack, given in packs
+            if pack.seeds
+        ]
 
     def suggest(self, trial_id: str) -> Any:  # a dict, Searcher.FINISHED or None; Ray declares the dict only
         over = self._deadline is not None and time.monotonic() > self._deadline

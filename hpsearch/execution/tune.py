@@ -102,4 +102,4 @@ class _Refresh(tune.Callback):
         return {}
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
-        self._progress.refresh(len(self._searcher.running))
+        self._progress.refresh(self._searcher.training)

@@ -19,11 +19,10 @@ from hpsearch.interchange.content import Content, Trial, point, renamed, valid_n
 from hpsearch.interchange.spaces import arm_section
 from hpsearch.models import validate
 from hpsearch.results import Result, RunFolder, belonging
-from hpsearch.study import Study, parse_study
+from hpsearch.study import IMPORTED_TASK, Study, parse_study
 from hpsearch.yamlfile import Document
 
-TASK = "imported"  # there is no such task, so `run` refuses the study
-IDENTITY = {"name": TASK, "semantics": 1, "options": {}, "function": True}
+IDENTITY = {"name": IMPORTED_TASK, "semantics": 1, "options": {}, "function": True}
 MAX_ARMS = 100
 
 
@@ -180,7 +179,12 @@ def _study(trials: Sequence[Trial], content: Content, origin: Mapping[str, Any])
     data = {
         "name": next(iter(valid_names([content.name]).values())),
         "description": f"Imported from {content.source} on {datetime.now(UTC):%Y-%m-%d}: to analyse, not to run.",
-        "task": {"name": TASK, "source": content.source, **{k: v for k, v in options.items() if k != "name"}, **task},
+        "task": {
+            "name": IMPORTED_TASK,
+            "source": content.source,
+            **{k: v for k, v in options.items() if k != "name"},
+            **task,
+        },
         "optimizer": dict(origin.get("optimizer", {})),
         "arms": {n: arm if phases[n] == shared else {**arm, "sampling": phases[n]} for n, arm in arms.items()},
         "sampling": shared,
