@@ -166,6 +166,20 @@ def status(
 
 @app.command()
 @told
+def dashboard(
+    folder: Folder,
+    prometheus_port: Annotated[int, typer.Option(min=1, max=65535, help="Where Prometheus listens.")] = 9090,
+    grafana_port: Annotated[int, typer.Option(min=1, max=65535, help="Where Grafana listens.")] = 3000,
+) -> None:
+    """Write settings for Prometheus and Grafana into DIR/monitoring, and say how to start them."""
+    from hpsearch.monitoring import write_monitoring
+
+    for line in write_monitoring(folder, prometheus_port, grafana_port).lines:
+        typer.echo(line)
+
+
+@app.command()
+@told
 def analyze(
     folder: Folder,
     out: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="DIR/analysis.json unless given.")] = None,

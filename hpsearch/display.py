@@ -28,17 +28,19 @@ SHOWN = 10  # errors and warnings
 class RunView:
     """The run as a table of arms, with what trains now beneath it.
 
-    whole: every arm and every error, whatever the terminal's height; else what fits, and how much does not.
+    whole: every arm and every error, whatever the terminal's height; else what fits, and how much does not. own: of
+    the driver itself, which tells in its summary what else there is.
     """
 
-    def __init__(self, status: RunStatus, *, whole: bool) -> None:
-        self._status, self._whole = status, whole
+    def __init__(self, status: RunStatus, *, whole: bool, own: bool = False) -> None:
+        self._status, self._whole, self._own = status, whole, own
 
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> Iterator[RenderableType]:
         status, width = self._status, options.max_width
-        yield Text(_title(status, self._whole), no_wrap=not self._whole, overflow="ellipsis")
-        yield _bar(status, width)
-        notes = _notes(status, self._whole)
+        title = f"{status.study.name}{_busy(status, ': ')}" if self._own else _title(status, self._whole)
+        yield Text(title, no_wrap=not self._whole, overflow="ellipsis")
+        yield _bar(status, width, console.is_terminal)
+        notes = [] if self._own and self._whole else _notes(status, self._whole)
         # Title, bar and the table's header; a line stays free, for the cursor.
         free = len(status.arms) + PACKS if self._whole else console.size.height - 4 - len(notes)
         packs = _packs(status, max(PACKS, free - len(status.arms)))
@@ -51,9 +53,8 @@ def log_line(status: RunStatus) -> str:
     """What a log needs of it: one line, however many arms there are."""
     bad = {name: sum(arm.statuses.get(name, 0) for arm in status.arms.values()) for name in BAD}
     counts = "".join(f", {count} {name}" for name, count in bad.items() if count)
-    line = (
-        f"{status.study.name}: {status.ended}/{status.planned} trials done{counts}; {time_left(status)}{_busy(status)}"
-    )
+    done = f"{status.study.name}: {status.ended}/{status.planned} trials done{counts}"
+    line = f"{done}; {time_left(status)}{_busy(status, ', ')}"
     first, best = _best_arm(status, status.arms)
     return f"{line}; best {status.study.objective}: {_cut(first, 24)} {best}" if first else line
 
@@ -95,14 +96,14 @@ def _title(status: RunStatus, whole: bool) -> str:
     if status.now is None:
         return f"{where}: a driver is running{_last(status)}"
     who = f" (process {status.now.process} on {status.now.host})" if whole else ""
-    return f"{where}: a driver is running{who}{_busy(status)}"
+    return f"{where}: a driver is running{who}{_busy(status, ', ')}"
 
 
-def _busy(status: RunStatus) -> str:
+def _busy(status: RunStatus, before: str) -> str:
     packs = status.now.packs if status.now is not None and status.running else ()
     if not packs:
         return ""
-    return f", {len(packs)} {'pack' if len(packs) == 1 else 'packs'} in training, the oldest for {_age(packs[0])}"
+    return f"{before}{len(packs)} {'pack' if len(packs) == 1 else 'packs'} in training, the oldest for {_age(packs[0])}"
 
 
 def _age(pack: RunningPack) -> str:
@@ -116,22 +117,29 @@ def _last(status: RunStatus) -> str:
     return f"; last result {format_duration(max(0.0, time.time() - status.last_result))} ago, {at}"
 
 
-def _bar(status: RunStatus, width: int) -> RenderableType:
+def _bar(status: RunStatus, width: int, drawn: bool) -> RenderableType:
     done = f"{status.ended:,}/{status.planned:,} trials"
     times = []
     if status.now is not None and status.running:
         times = [f"{format_duration(max(0.0, time.time() - status.now.started))} so far", time_left(status)]
+    told = "  ".join([done, *times])
+    if not drawn:
+        return Text(told)
+    bar = ProgressBar(
+        total=max(1, status.planned), completed=status.ended, width=max(8, min(40, width - len(told) - 2))
+    )
     row = Table.grid(padding=(0, 2, 0, 0))
-    texts = [done, *times]
-    room = width - sum(map(len, texts)) - 2 * len(texts) - 1
-    row.add_row(ProgressBar(total=max(1, status.planned), completed=status.ended, width=max(8, min(40, room))), *texts)
+    row.add_column(min_width=8)
+    row.add_column(no_wrap=True, overflow="ellipsis")
+    row.add_row(bar, told)
     return row
 
 
 def _arms(status: RunStatus, width: int, rows: int) -> Table:
     table = Table(box=None, padding=(0, 2, 0, 0), pad_edge=False)
-    table.add_column("arm", no_wrap=True)
     wide = width >= NARROW
+    names = {name: _cut(name, 24 if wide else 14) for name in status.arms}
+    table.add_column("arm", no_wrap=True, min_width=max(map(len, names.values())))
     groups = _groups(status, width)
     for name in ("done", "left", *groups):
         table.add_column(name, justify="right", no_wrap=True, min_width=max(4, len(name)))
@@ -140,11 +148,11 @@ def _arms(status: RunStatus, width: int, rows: int) -> Table:
     shown = _fitting(status.arms, rows)
     for name, arm in shown.items():
         best = escape(describe_best(status.study, arm.best))
-        table.add_row(escape(_cut(name, 24 if wide else 14)), *_numbers([arm], groups), best)
+        table.add_row(escape(names[name]), *_numbers([arm], groups), best)
     hidden = {name: arm for name, arm in status.arms.items() if name not in shown}
     if hidden:
         first, best = _best_arm(status, hidden)
-        of = f"{best}: {escape(_cut(first, 14))}" if first else ""
+        of = f"{best}: {escape(names[first])}" if first else ""
         table.add_row(f"{len(hidden)} more arms", *_numbers(list(hidden.values()), groups), of)
     return table
 

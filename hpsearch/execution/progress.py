@@ -38,14 +38,14 @@ class Outlet(Protocol):
 class Progress:
     """Told of every result; refresh() is called often, and makes a picture for the outlets when one is due.
 
-    known: the results that were there. dashboard: Ray's, where there is one.
+    known: the results that were there. tally: what the run has come to. dashboard: Ray's, where there is one.
     """
 
     def __init__(self, study: Study, planner: Planner, known: Sequence[Result], folder: Path) -> None:
         self.dashboard: str | None = None
         self.outlets: list[Outlet] = []
         self._study, self._planner, self._folder = study, planner, folder
-        self._tally = Tally(study, known)
+        self.tally = Tally(study, known)
         self._started, self._entered = time.time(), time.monotonic()
         self._seconds = 0.0  # of trials that ended in this run
         self._looked = -LOOK
@@ -65,7 +65,7 @@ class Progress:
             outlet.close(status)
 
     def add(self, results: Sequence[Result]) -> None:
-        self._tally.add(results)
+        self.tally.add(results)
         self._seconds += sum(float(result.cost.get("seconds") or 0.0) for result in results)
 
     def refresh(self, packs: Callable[[], Sequence[RunningPack]]) -> None:
@@ -80,7 +80,7 @@ class Progress:
     def _picture(self, packs: Sequence[RunningPack]) -> RunStatus:
         counts = self._planner.counts()
         arms = {}
-        for name, arm in self._tally.arms.items():
+        for name, arm in self.tally.arms.items():
             arms[name] = ArmStatus(counts[name].planned, counts[name].ended, +arm.statuses, arm.best())
         running = Running(
             process=os.getpid(),
@@ -93,14 +93,14 @@ class Progress:
             planned={name: arm.planned for name, arm in arms.items()},
             ended={name: arm.ended for name, arm in arms.items()},
         )
-        return RunStatus(self._study, self._folder, True, arms, errors=self._tally.errors, now=running)
+        return RunStatus(self._study, self._folder, True, arms, errors=self.tally.errors, now=running)
 
     def _left_seconds(self, arms: dict[str, ArmStatus]) -> float | None:
         """What the trials that are left train in all, over what this run trains in a second.
 
         An arm takes what its trials took so far; one without any, what the others' took.
         """
-        tallies = self._tally.arms
+        tallies = self.tally.arms
         trials = {name: sum(tally.statuses.values()) for name, tally in tallies.items()}
         seconds, known = sum(tally.seconds for tally in tallies.values()), sum(trials.values())
         elapsed = time.monotonic() - self._entered
@@ -128,10 +128,10 @@ class LiveTable:
         self._live.start()
 
     def show(self, status: RunStatus) -> None:
-        self._live.update(RunView(status, whole=False), refresh=True)
+        self._live.update(RunView(status, whole=False, own=True), refresh=True)
 
     def close(self, status: RunStatus) -> None:
-        self._live.update(RunView(status, whole=True))  # stop() draws it
+        self._live.update(RunView(status, whole=True, own=True))  # stop() draws it
         self._live.stop()
 
 

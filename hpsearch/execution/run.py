@@ -149,6 +149,7 @@ def _train(
         ray_session(resources.cpus, resources.gpus, resources.concurrent, address, dashboard) as capacity,
         _interruptible(),  # once more: Ray sets handlers of its own when it starts
     ):
+        from hpsearch.execution.metrics import Metrics, Targets
         from hpsearch.execution.tune import fit
 
         if capacity.gpus and not address and not torch.cuda.is_available():
@@ -158,6 +159,7 @@ def _train(
         if capacity.dashboard and not quiet:
             print(f"hpsearch: Ray dashboard at {capacity.dashboard}", file=sys.stderr)
         progress.dashboard = capacity.dashboard
+        progress.outlets += [Metrics(progress.tally), Targets(folder)]
         with progress:
             return fit(checked, planner, known, capacity, folder, record, progress, deadline)
 
