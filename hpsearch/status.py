@@ -14,8 +14,6 @@ from hpsearch.running import Running, read_running
 from hpsearch.study import Study
 from hpsearch.tally import Best, Tally, short_error
 
-ENDED = (*DONE, "stopped")  # what another run would not train again
-
 
 @dataclass(frozen=True)
 class ArmStatus:
@@ -147,5 +145,5 @@ class Follower:
         tally = self._tally.arms[arm]
         # The driver's plan is exact; without one, every phase is taken to find what it was asked for.
         planned = self._planned[arm] if now is None else now.planned.get(arm, self._planned[arm])
-        ended = min(planned, sum(tally.statuses[status] for status in ENDED))
+        ended = min(planned, sum(tally.statuses[status] for status in DONE))
         return ArmStatus(planned, ended, +tally.statuses, tally.best())

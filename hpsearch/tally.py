@@ -16,6 +16,9 @@ from hpsearch.results import DID_NOT_TRAIN, Result
 from hpsearch.study import Study
 
 
+FINAL = ("complete", *DID_NOT_TRAIN)  # with the value of a whole training
+
+
 @dataclass(frozen=True)
 class Best:
     """A configuration's mean of the first objective over n seeds, in the objective's own unit.
@@ -108,7 +111,7 @@ class ArmTally:
         cell = self._cells.setdefault(key, _Cell(result.params))
         self._pool(cell, -1)
         cell.ended.pop(result.trial_id, None)
-        if result.done:
+        if result.status in FINAL:
             value = {**result.metrics, **result.cost}.get(self._objective)
             cell.ended[result.trial_id] = (value, result.status in DID_NOT_TRAIN)
         self._pool(cell, 1)

@@ -11,7 +11,20 @@ from typer.testing import CliRunner
 from hpsearch.cli import app
 
 ROOT = Path(__file__).parent.parent
-COMMANDS = ("run", "plan", "status", "analyze", "report", "export", "import", "list", "show", "new", "doctor")
+COMMANDS = (
+    "run",
+    "plan",
+    "status",
+    "dashboard",
+    "analyze",
+    "report",
+    "export",
+    "import",
+    "list",
+    "show",
+    "new",
+    "doctor",
+)
 
 
 def call(*arguments):

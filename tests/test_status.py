@@ -23,6 +23,7 @@ arms:
 sampling: [{sampler: random, configurations: 4}]
 seeds: 2
 objectives: {val_accuracy: maximize}
+stopping: {scheduler: asha, grace: 1}
 """
 TASK = {"name": "digits", "semantics": 1, "options": {}}
 
@@ -75,7 +76,7 @@ def test_what_is_appended_is_seen_and_nothing_is_read_twice(folder, monkeypatch)
             seen = follower.look()
             assert seen.running and seen.ended == seed + 1
         run.append([result(0.4, 0, "failed", metrics={}, error="Oops")])
-        run.append([result(0.6, 0, "stopped")])
+        run.append([result(0.6, 0, "stopped", stopping=vars(study().stopping))])
     seen = follower.look()
     assert seen.arms["sam"].statuses == {"complete": 2, "failed": 1, "stopped": 1}
     assert seen.ended == 3  # failed trials are left to do, stopped ones are not

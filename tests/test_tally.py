@@ -53,7 +53,7 @@ def some_results(rng, count):
 
 def slow_best(study, results):
     """Each arm's best by the statistics that reports are made with: mean, half of the interval, n."""
-    ended = [r for r in results if r.done and not r.sampling["confirm"]]
+    ended = [r for r in results if r.status not in ("failed", "stopped") and not r.sampling["confirm"]]
     table = summarize(to_table(ended), metric=study.objective).dropna(subset=["mean"])
     found = {}
     for arm, rows in table.groupby("arm"):
