@@ -15,7 +15,6 @@ from hpsearch.analysis.estimate import t_quantile
 from hpsearch.results import DID_NOT_TRAIN, Result
 from hpsearch.study import Study
 
-
 FINAL = ("complete", *DID_NOT_TRAIN)  # with the value of a whole training
 
 
