@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import os
 import statistics
-import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -16,17 +15,16 @@ import torch
 from hpsearch.check import Checked
 from hpsearch.hyperparameters import Settings
 from hpsearch.planning import phase_sizes, planned_trials
+from hpsearch.probing import Timed, time_study
 from hpsearch.results import Result, belonging, read_results
 from hpsearch.sampling import ADAPTIVE, Params, Sequence, random_points
 from hpsearch.tasks import Task
 from hpsearch.training.batches import crop
 from hpsearch.training.cost import flops_per_sample
-from hpsearch.training.engine import SWITCHES, Engine
-from hpsearch.training.loop import TrialRun
 
 SAMPLED = 64  # random points that stand for what an adaptive sampler will suggest
-PROBES = 4  # configurations an arm that are timed, where no trial of it has been run yet
-PROBE_SECONDS = 0.5
+PACK_SECONDS = 0.03  # of Ray Tune, a pack
+RAY_SECONDS = 5.0  # until Ray has started
 
 
 @dataclass(frozen=True)
@@ -47,40 +45,60 @@ class Prediction:
     concurrent: int
     device: str
     measured: bool  # seconds come from trials of this run folder, in every arm that has a figure
+    longest: float = 0.0  # seconds of the longest pack: in the mean half of it is waited for in the end
+    packs: float = 0.0  # that are left
+    start: float = 0.0  # seconds until the first trial starts
 
     @property
     def seconds(self) -> float | None:
         """Wall-clock time of the whole run."""
         known = [arm.seconds for arm in self.arms.values() if arm.seconds is not None]
-        return sum(known) / self.concurrent if len(known) == len(self.arms) else None
+        if len(known) < len(self.arms):
+            return None
+        idle = (self.concurrent - 1) / self.concurrent * self.longest / 2
+        return self.start + (sum(known) + PACK_SECONDS * self.packs) / self.concurrent + idle if sum(known) else 0.0
 
 
 def predict(checked: Checked, folder: Path) -> Prediction:
-    """Exact for phases that do not adapt; for the others, the mean over random points of the arm's space."""
+    """Exact for phases that do not adapt; for the others, the mean over random points of the arm's space.
+
+    Seconds come from the folder's own trials; for the arms of a Task that has none, pieces of trials are timed, which
+    takes about 20 seconds. Raises RunError where that fails.
+    """
     study = checked.study
     results = [r for r in belonging(read_results(folder)[0], study, checked.identity) if r.done]
     device = "cuda" if torch.cuda.is_available() and study.resources.gpus != 0 else "cpu"
     torch.set_num_threads(study.resources.cpus)
-    estimator = _by_results if checked.identity.function else _by_model
-    arms = {}
-    for arm in study.arms:
-        mine = [result for result in results if result.arm == arm]
+    fit = max(1, (os.cpu_count() or 1) // study.resources.cpus)
+    concurrent = fit if study.resources.concurrent == "auto" else min(fit, study.resources.concurrent)
+    by_arm = {arm: [result for result in results if result.arm == arm] for arm in study.arms}
+    timed: dict[str, Timed] = {}
+    if not checked.identity.function:
+        unknown = [arm for arm, mine in by_arm.items() if not _rates(mine) and planned_trials(study, arm)]
+        points = {arm: [study.settings(arm, point) for point in _points(checked, arm)] for arm in unknown}
+        timed = time_study(study, points, device, concurrent)
+    arms, longest, packs = {}, 0.0, 0.0
+    for arm, mine in by_arm.items():
         trials = planned_trials(study, arm)
         left = max(0, trials - len(mine))
-        costs = estimator(checked, arm, mine, device)
+        costs = (
+            _by_results(mine) if checked.identity.function else _by_model(checked, arm, mine, timed.get(arm), device)
+        )
+        if costs[2] is not None and left:
+            seeds = max(len(study.seeds), study.confirm.seeds if study.confirm else 0)
+            longest = max(longest, costs[2] * seeds)
+            packs += left / len(study.seeds)
         arms[arm] = ArmPrediction(
             sum(phase_sizes(study, arm)), trials, len(mine), *(None if cost is None else cost * left for cost in costs)
         )
-    fit = max(1, (os.cpu_count() or 1) // study.resources.cpus)
-    concurrent = fit if study.resources.concurrent == "auto" else min(fit, study.resources.concurrent)
-    seen = {result.arm for result in results}
-    return Prediction(arms, concurrent, device, all(arm in seen for arm in study.arms))
+    start = RAY_SECONDS + max((found.ready for found in timed.values()), default=RAY_SECONDS)
+    return Prediction(arms, concurrent, device, all(by_arm.values()), longest, packs, start)
 
 
 Costs = tuple[float | None, float | None, float | None]  # of a trial: backward samples, FLOPs, seconds
 
 
-def _by_results(checked: Checked, arm: str, results: list[Result], device: str) -> Costs:
+def _by_results(results: list[Result]) -> Costs:
     def mean(name: str) -> float | None:
         known = [value for result in results if (value := result.cost.get(name)) is not None]
         return statistics.fmean(known) if known else None
@@ -88,26 +106,28 @@ def _by_results(checked: Checked, arm: str, results: list[Result], device: str) 
     return mean("backward_samples"), mean("flops"), mean("seconds")
 
 
-def _by_model(checked: Checked, arm: str, results: list[Result], device: str) -> Costs:
-    """The mean trial over the arm's configurations, from the training set's size, the model and a short timing."""
+def _by_model(checked: Checked, arm: str, results: list[Result], timed: Timed | None, device: str) -> Costs:
+    """The mean trial over the arm's configurations, from the training set's size, the model and what was timed."""
     study = checked.study
     task: Task = checked.task(**study.task.options)  # type: ignore[call-arg, assignment]
     data = task.data(study.seeds[0])
     train, lengths = data.train, data.lengths.get("train")
-    points = _points(checked, arm)
-    settings = [study.settings(arm, point) for point in points]
+    settings = [study.settings(arm, point) for point in _points(checked, arm)]
     samples = [backward_samples(each, len(train[0])) for each in settings]
     rows = slice(0, min(settings[0].batch_size, len(train[0])))
     batch = crop(task, tuple(tensor[rows] for tensor in train), lengths, rows)
     flops = flops_per_sample(task, tuple(tensor.to(device) for tensor in batch))
-    rates = [r.cost["seconds"] / r.cost["backward_samples"] for r in results if r.cost.get("backward_samples")]  # type: ignore[operator]
-    if not rates:
-        spread = [settings[i * len(settings) // PROBES] for i in range(min(PROBES, len(settings)))]
-        switches = {name: getattr(study.resources, name) for name in SWITCHES}
-        engines = [Engine.choose(device, each.precision, switches) for each in spread]
-        rates = [_seconds_per_sample(task, *pair, study.seeds[0]) for pair in zip(spread, engines, strict=True)]
     mean = statistics.fmean(samples)
-    return mean, mean * flops, mean * statistics.fmean(rates)
+    if timed is None:
+        seconds = mean * statistics.fmean(_rates(results))
+    else:
+        seconds = statistics.fmean(timed.trial(*pair) for pair in zip(settings, samples, strict=True))
+    return mean, mean * flops, seconds
+
+
+def _rates(results: list[Result]) -> list[float]:
+    """Seconds a sample through backward, evaluations and all."""
+    return [r.cost["seconds"] / r.cost["backward_samples"] for r in results if r.cost.get("backward_samples")]  # type: ignore[operator]
 
 
 def backward_samples(settings: Settings, training_samples: int) -> int:
@@ -128,13 +148,3 @@ def _points(checked: Checked, arm: str) -> list[Params]:
         else:
             points += islice(Sequence(study, arm, number), min(size, 10 * SAMPLED))
     return points
-
-
-def _seconds_per_sample(task: Task, settings: Settings, engine: Engine, seed: int) -> float:
-    """Seconds a sample through backward: some steps of a real trial, the first of which is not timed."""
-    trial = TrialRun(task, settings, seed, engine=engine)
-    trial.probe()
-    before, started = trial.meter.backward_samples, time.perf_counter()
-    while time.perf_counter() - started < PROBE_SECONDS:
-        trial.probe()
-    return (time.perf_counter() - started) / (trial.meter.backward_samples - before)

@@ -3,10 +3,12 @@
 import pytest
 
 from hpsearch.check import Checked
+from hpsearch.errors import RunError
 from hpsearch.hyperparameters import Settings
 from hpsearch.identity import Identity
 from hpsearch.planning import Planner
-from hpsearch.prediction import backward_samples, predict
+from hpsearch.prediction import PACK_SECONDS, RAY_SECONDS, backward_samples, predict
+from hpsearch.probing import time_study
 from hpsearch.results import Result, RunFolder
 from hpsearch.sampling import Sequence
 from hpsearch.study import parse_study
@@ -57,9 +59,13 @@ resources: {{concurrent: 1}}
     return Checked(study, BreastCancer, Identity(study, task, False))
 
 
+PIECES = {"start": 0.5, "sample": 1e-3, "val": 0.25, "test": 0.125}
+
+
 @pytest.fixture(autouse=True)
-def short_probes(monkeypatch):
-    monkeypatch.setattr("hpsearch.prediction.PROBE_SECONDS", 0.01)
+def known_pieces(monkeypatch):
+    """Processes that time take seconds to start."""
+    monkeypatch.setattr("hpsearch.probing._ask", lambda order, processes: (3.0, [[PIECES] * len(order["settings"])]))
 
 
 def run(checked, folder, packs):
@@ -91,9 +97,45 @@ def run(checked, folder, packs):
     return results
 
 
+def test_pieces_of_trials_are_timed_in_processes_of_their_own(tmp_path, monkeypatch):
+    monkeypatch.undo()
+    monkeypatch.setattr("hpsearch.probing.SECONDS", 0.1)
+    predicted = predict(checked_of("[{sampler: grid}]"), tmp_path)
+    assert 0 < predicted.arms["sgd"].seconds and 1 < predicted.start
+
+    monkeypatch.setattr("hpsearch.probing.sys.executable", "/bin/false")
+    with pytest.raises(RunError, match="timing the task failed: the process died"):
+        predict(checked_of("[{sampler: grid}]"), tmp_path)
+
+
+def test_a_shape_that_time_did_not_suffice_for_is_like_the_mean_one(monkeypatch):
+    study = checked_of("[{sampler: grid}]").study
+    fast, slow = {**PIECES, "sample": 1.0}, {**PIECES, "sample": 3.0}
+    asked = []
+
+    def ask(order, processes):
+        asked.append((processes, [(one["num_shards"], one["rho"] > 0) for one in order["settings"]]))
+        return 1.0, [[fast, slow, None], [fast, slow, None]]
+
+    monkeypatch.setattr("hpsearch.probing._ask", ask)
+    many = [Settings.merge({"rho": 0.1 * n, "num_shards": shards}) for n in (1, 2) for shards in (2, 4)]
+    some = [Settings.merge({"rho": 0.1, "lr": lr}) for lr in (0.1, 0.2)]
+    timed = time_study(study, {"many": many, "some": some}, "cpu", 2)
+    assert asked == [(2, [(2, True), (1, True), (4, True)])]  # arms in turn, rho and lr make no other shape
+    assert timed["many"].trial(many[0], 10) == pytest.approx(
+        10 + PIECES["start"] + many[0].epochs * PIECES["val"] + PIECES["test"]
+    )
+    assert timed["many"].trial(many[1], 10) == timed["many"].trial(many[0], 10)  # the mean of what was timed there
+    assert timed["some"].trial(some[1], 10) - timed["some"].trial(some[1], 0) == pytest.approx(30)
+
+
 def test_a_grid_is_predicted_exactly(tmp_path):
     checked = checked_of("[{sampler: grid}]")
     predicted = predict(checked, tmp_path)
+    sgd = [0.5 + epochs * (300 * 1e-3 + 0.25) + 0.125 for epochs in (1, 3)]
+    assert predicted.arms["sgd"].seconds == pytest.approx(2 * sum(sgd))
+    whole = sum(arm.seconds for arm in predicted.arms.values())
+    assert predicted.seconds == pytest.approx(whole + RAY_SECONDS + 3.0 + 4 * PACK_SECONDS)
     assert not predicted.measured and predicted.seconds > 0 and predicted.concurrent == 1
     results = run(checked, tmp_path, packs=4)
     for arm, expected in predicted.arms.items():

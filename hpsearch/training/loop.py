@@ -123,7 +123,7 @@ class TrialRun:
             train_loss = self._train_epoch()
         self.epoch += 1
         if not self.diverged:
-            self._note({"train_loss": train_loss, **self._evaluate("val")})
+            self._note({"train_loss": train_loss, **self.evaluate("val")})
         else:
             self._note({"train_loss": train_loss, **{f"val_{name}": math.nan for name in self.task.metrics}})
         self.meter.pause()
@@ -144,7 +144,7 @@ class TrialRun:
         else:
             self.meter.resume()
             last = {name: values[-1] for name, values in self.curve.items() if name.startswith(("val_", "train_"))}
-            metrics = {**last, **self._evaluate("test")}  # type: ignore[dict-item]
+            metrics = {**last, **self.evaluate("test")}  # type: ignore[dict-item]
             self.meter.pause()
             train_loss = metrics["train_loss"]
             stuck = train_loss is None or train_loss >= COLLAPSED_FACTOR * self.chance["train_loss"]
@@ -206,7 +206,8 @@ class TrialRun:
         for group in self.optimizer.param_groups:
             group["lr"] = lr
 
-    def _evaluate(self, name: str) -> dict[str, float]:
+    def evaluate(self, name: str) -> dict[str, float]:
+        """Every metric of the task on the split val or test."""
         split = self.val_split if name == "val" else self.test_split
         with self.globals.swapped():
             found = evaluate(self.task, self.called, split, self.lengths[name], self.engine)

@@ -234,9 +234,9 @@ def test_the_curve_has_one_value_an_epoch(lr):
 def test_evaluation_is_of_the_whole_split_in_evaluation_mode(monkeypatch):
     trial = TrialRun(DIGITS, settings(), 0)
     trial.model.append(nn.Dropout(0.9))
-    whole = trial._evaluate("val")
+    whole = trial.evaluate("val")
     monkeypatch.setattr("hpsearch.training.evaluation.EVALUATION_BATCH", 33)
-    in_parts = trial._evaluate("val")
+    in_parts = trial.evaluate("val")
     assert in_parts == pytest.approx(whole, rel=1e-5)
     logits = trial.model(trial.val_split[0])
     assert whole["val_accuracy"] == pytest.approx(float((logits.argmax(1) == trial.val_split[1]).double().mean()))

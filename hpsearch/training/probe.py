@@ -1,0 +1,80 @@
+"""Times the pieces of a trial, in a process of its own: `python -m hpsearch.training.probe`.
+
+It reads an order, a line of JSON with task, options, folder, seed, threads, device, engine, seconds and settings, a
+list; answers with a line when it has the task; and when it has read another line, times. The answer, a line too, is for
+each of the settings the seconds of a trial's start, of a sample through backward, and of the evaluations; null for what
+time did not suffice for. Several processes that are told to go on at once get in each other's way as workers do.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from hpsearch.hyperparameters import Settings
+from hpsearch.streams import GlobalGenerators
+from hpsearch.tasks import Task, resolve
+from hpsearch.training.engine import Engine
+from hpsearch.training.loop import start
+
+STEPS = 2  # that are timed at least
+
+Pieces = dict[str, float]  # start, sample, val, test: seconds
+
+
+def time_pieces(task: Task, settings: Settings, seed: int, engine: Engine, seconds: float) -> Pieces:
+    """Takes about so many seconds, or as long as a start, three steps and both evaluations take."""
+    began = time.perf_counter()
+    trial = start(task, settings, seed, engine=engine)
+    started = time.perf_counter() - began
+    trial.probe()  # kernels are chosen, memory is had
+    left = seconds - (time.perf_counter() - began)
+    before, since, steps = trial.meter.backward_samples, time.perf_counter(), 0
+    while steps < STEPS or time.perf_counter() - since < left / 2:
+        trial.probe()
+        steps += 1
+    _wait(engine)
+    took = time.perf_counter() - since
+    found = {"start": started, "sample": took / (trial.meter.backward_samples - before)}
+    for split in ("val", "test"):
+        since = time.perf_counter()
+        trial.evaluate(split)
+        _wait(engine)
+        found[split] = time.perf_counter() - since
+    return found
+
+
+def _wait(engine: Engine) -> None:
+    if engine.device.type == "cuda":
+        torch.cuda.synchronize()
+
+
+def main() -> None:
+    say = sys.stdout
+    with contextlib.redirect_stdout(sys.stderr):  # a task may print
+        order: Mapping[str, Any] = json.loads(sys.stdin.readline())
+        torch.set_num_threads(order["threads"])
+        with GlobalGenerators(0).swapped():
+            task: Task = resolve(order["task"], Path(order["folder"]))(**order["options"])  # type: ignore[call-arg, assignment]
+        every = [Settings.merge(one) for one in order["settings"]]
+        engines = [Engine.choose(order["device"], one.precision, order["engine"]) for one in every]
+        start(task, every[0], order["seed"], engine=engines[0]).probe()  # what a process does once: data, FLOPs
+        print("ready", file=say, flush=True)
+        sys.stdin.readline()
+        began, share = time.perf_counter(), order["seconds"] / len(every)
+        found = []
+        for one, engine in zip(every, engines, strict=True):
+            late = time.perf_counter() - began > 2 * order["seconds"]
+            found.append(None if late else time_pieces(task, one, order["seed"], engine, share))
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
