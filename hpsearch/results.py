@@ -7,7 +7,7 @@ import json
 import os
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Self
@@ -59,7 +59,7 @@ class Result:
         return self.status in DONE
 
     def to_line(self) -> bytes:
-        return json.dumps(asdict(self), allow_nan=False, separators=(",", ":")).encode() + b"\n"
+        return json.dumps(vars(self), allow_nan=False, separators=(",", ":")).encode() + b"\n"
 
     @classmethod
     def from_line(cls, line: bytes) -> Self:

@@ -45,6 +45,12 @@ def deep(n):
 
 def threads(params, seed, report):
     report(loss=torch.get_num_threads())
+
+def hungry(params, seed, report):
+    held = torch.zeros(2**20, device=params["device"])
+    if params["device"] == "cpu":
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 4 EiB")
+    held = [held, torch.zeros(2**60, device="cuda", dtype=torch.uint8)]
 """
 
 
@@ -97,6 +103,22 @@ def test_an_exception_becomes_a_failed_outcome_with_the_last_lines(order, capsys
     assert lines[-1] == "KeyError: 'the reason'" and len(lines) == ERROR_LINES
     assert "Traceback" in capsys.readouterr().err  # whole, in the worker's log
     assert run_trial(asked, 2).outcome.metrics == {"loss": 2.0}
+
+
+def test_lack_of_memory_is_told_from_other_failures(order):
+    asked = order("hungry", params={"device": "cpu"})
+    outcome = run_trial(asked, 0).outcome
+    assert outcome.status == "failed" and outcome.out_of_memory and "out of memory" in outcome.error
+    assert not run_trial(order("raises"), 1).outcome.out_of_memory
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a CUDA device")
+def test_a_trial_that_ran_out_of_the_gpus_memory_leaves_it_free(order):
+    before = torch.cuda.memory_allocated()
+    report = run_trial(order("hungry", params={"device": "cuda"}, device="cuda"), 0)
+    assert report.outcome.out_of_memory and report.device_memory > 2**30
+    assert torch.cuda.memory_allocated() == before
 
 
 def test_a_failed_task_trial_knows_the_epochs_planned(order):
