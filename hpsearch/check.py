@@ -45,7 +45,7 @@ def check_study(study: Study, document: Document, folder: Path | None = None) ->
     with told(document):
         named = name_task(study, found)
         if is_task_class(found):
-            try_task(task, study.seeds[0])
+            try_task(task, study.first_seeds[0])
     return Checked(study, found, Identity(study, named, not is_task_class(found)))
 
 

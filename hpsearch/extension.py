@@ -6,6 +6,7 @@ from typing import Any
 
 from hpsearch.analysis.enough import Next, Suggestion
 from hpsearch.planning import phase_sizes
+from hpsearch.seeds import TwoStage
 from hpsearch.study import CONFIRM_SEEDS_FROM, Study
 from hpsearch.yamlfile import dump_yaml
 
@@ -67,8 +68,14 @@ def _points(found: tuple[Suggestion, ...]) -> dict[str, list[dict[str, Any]]]:
     return points
 
 
-def _seeds(study: Study, more: int) -> int | list[int]:
-    """As a number where the seeds are 0, 1, …, else as a list. Seeds of confirmation runs stay theirs."""
+def _seeds(study: Study, more: int) -> int | list[int] | dict[str, Any]:
+    """As a number where the seeds are 0, 1, …, else as a list. Seeds of confirmation runs stay theirs.
+
+    Where each configuration has its own number, `more` for all of them is that many first seeds more.
+    """
+    if isinstance(study.seeds, TwoStage):
+        rule = study.seeds
+        return {**rule.model_dump(), "min": rule.min + more, "max": max(rule.max, rule.min + more + 1)}
     count = len(study.seeds)
     if study.seeds == tuple(range(count)) and count + more <= 1000:
         return count + more

@@ -85,9 +85,9 @@ def predict(checked: Checked, folder: Path) -> Prediction:
             _by_results(mine) if checked.identity.function else _by_model(checked, arm, mine, timed.get(arm), device)
         )
         if costs[2] is not None and left:
-            seeds = max(len(study.seeds), study.confirm.seeds if study.confirm else 0)
+            seeds = max(len(study.first_seeds), study.confirm.seeds if study.confirm else 0)
             longest = max(longest, costs[2] * seeds)
-            packs += left / len(study.seeds)
+            packs += left / len(study.first_seeds)
         arms[arm] = ArmPrediction(
             sum(phase_sizes(study, arm)), trials, len(mine), *(None if cost is None else cost * left for cost in costs)
         )
@@ -110,7 +110,7 @@ def _by_model(checked: Checked, arm: str, results: list[Result], timed: Timed | 
     """The mean trial over the arm's configurations, from the training set's size, the model and what was timed."""
     study = checked.study
     task: Task = checked.task(**study.task.options)  # type: ignore[call-arg, assignment]
-    data = task.data(study.seeds[0])
+    data = task.data(study.first_seeds[0])
     train, lengths = data.train, data.lengths.get("train")
     settings = [study.settings(arm, point) for point in _points(checked, arm)]
     samples = [backward_samples(each, len(train[0])) for each in settings]

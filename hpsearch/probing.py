@@ -64,7 +64,7 @@ def time_study(study: Study, arms: Mapping[str, Sequence[Settings]], device: str
         "task": study.task.name,
         "options": study.task.options,
         "folder": os.getcwd(),
-        "seed": study.seeds[0],
+        "seed": study.first_seeds[0],
         "threads": study.resources.cpus,
         "device": device,
         "engine": {name: getattr(study.resources, name) for name in SWITCHES},

@@ -11,12 +11,12 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from hpsearch.errors import InputError, dotted, nearest, show
 from hpsearch.hyperparameters import Settings, finite
 from hpsearch.models import AsTuple, Model, Name, Scalar, rule, validate, whole
+from hpsearch.seeds import MAX_SEED, Seeds, TwoStage, read_seeds
 from hpsearch.space import Parameter, SearchSpace, find, load_space, names
 from hpsearch.yamlfile import Document, dump_yaml, override, parse_yaml, read_yaml
 
 CONFIRM_SEEDS_FROM = 10_000  # confirmation runs take the first seeds from here on that the study does not use
 IMPORTED_TASK = "imported"  # of a folder that was made from a table: there is no such task, so `run` refuses it
-MAX_SEED = 2**63  # torch's generators take no more
 
 Whole = Annotated[int, whole(1)]
 
@@ -171,20 +171,6 @@ class Recorded(Model):
     task_source: str | None = None
 
 
-def _seeds(value: Any) -> Any:
-    """3 -> (0, 1, 2); a list is taken as it is."""
-    if isinstance(value, int) and not isinstance(value, bool):
-        if not 1 <= value <= 1000:
-            raise rule(f"got {show(value)}", "a number of seeds from 1 to 1000, or a list of seeds")
-        return tuple(range(value))
-    listed = tuple(value) if isinstance(value, (list, tuple)) else ()
-    if not listed or not all(isinstance(s, int) and not isinstance(s, bool) and 0 <= s < MAX_SEED for s in listed):
-        raise rule(f"got {show(value)}", "a number of seeds >= 1, or a list of whole numbers >= 0 and < 2**63")
-    if len(set(listed)) < len(listed):
-        raise rule(f"got {show(value)}", "each seed once")
-    return listed
-
-
 def _objectives(value: dict[str, str]) -> dict[str, str]:
     if not value:
         raise rule("got an empty mapping", "at least one objective, e.g. val_accuracy: maximize")
@@ -202,7 +188,7 @@ class Study(Model):
     sampling: Annotated[tuple[Phase, ...], AsTuple, Field(min_length=1)]
     configurations: Whole | None = None  # at most so many an arm: its phases are cut in order
     sampling_seed: Annotated[int, whole(0, MAX_SEED - 1)] = 0
-    seeds: Annotated[tuple[int, ...], BeforeValidator(_seeds)]
+    seeds: Annotated[Seeds, BeforeValidator(read_seeds)]
     confirm: Confirm | None = None
     objectives: Annotated[dict[Name, Literal["maximize", "minimize"]], AfterValidator(_objectives)]
     resources: Resources = Resources()
@@ -214,11 +200,26 @@ class Study(Model):
         return next(iter(self.objectives))
 
     @property
+    def two_stage(self) -> TwoStage | None:
+        """Where each configuration has its own number of seeds."""
+        return self.seeds if isinstance(self.seeds, TwoStage) else None
+
+    @property
+    def first_seeds(self) -> tuple[int, ...]:
+        """What every configuration runs, and whose mean the sampler is told."""
+        return tuple(range(self.seeds.min)) if isinstance(self.seeds, TwoStage) else self.seeds
+
+    @property
+    def all_seeds(self) -> tuple[int, ...]:
+        """What a configuration may run."""
+        return tuple(range(self.seeds.max)) if isinstance(self.seeds, TwoStage) else self.seeds
+
+    @property
     def confirm_seeds(self) -> tuple[int, ...]:
         """Seeds that no other run of the study uses."""
-        wanted = self.confirm.seeds if self.confirm else 0
-        free = (seed for seed in range(CONFIRM_SEEDS_FROM, CONFIRM_SEEDS_FROM + wanted + len(self.seeds)))
-        return tuple(seed for seed in free if seed not in self.seeds)[:wanted]
+        wanted, used = self.confirm.seeds if self.confirm else 0, self.all_seeds
+        free = (seed for seed in range(CONFIRM_SEEDS_FROM, CONFIRM_SEEDS_FROM + wanted + len(used)))
+        return tuple(seed for seed in free if seed not in used)[:wanted]
 
     def phases(self, arm: str) -> tuple[Phase, ...]:
         return self.arms[arm].sampling or self.sampling

@@ -65,7 +65,7 @@ class ArmTally:
         self.samples = 0.0
         self.seconds = 0.0
         self.speed: float | None = None  # samples a second through backward, of the last trial that knows both
-        self._objective, self._whole = study.objective, len(study.seeds)
+        self._objective, self._whole = study.objective, len(study.first_seeds)
         self._sign = 1.0 if study.objectives[study.objective] == "maximize" else -1.0
         self._last: dict[str, tuple[str, float, float]] = {}  # trial_id -> status, samples, seconds
         self._cells: dict[str, _Cell] = {}

@@ -13,6 +13,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from hpsearch.duration import format_duration
+from hpsearch.seeds import in_words
 
 # Only names of types: what prints a line must not load what trains.
 if TYPE_CHECKING:
@@ -52,7 +53,7 @@ def print_plan(study: Study, prediction: Prediction, folder: Path, budget: float
     rows.append(("total", "", *totals, sum(max(0, arm.trials - arm.done) for arm in arms), "", "", ""))
     header = ("arm", "searched", "configurations", "trials", "done", "left", "samples", "FLOPs", "time")
     phases = ", then ".join(f"{phase.sampler} ({phase.configurations or 'all cells'})" for phase in study.sampling)
-    _table(f"{study.name}: task {study.task.name}, {len(study.seeds)} seeds, {phases}", header, rows)
+    _table(f"{study.name}: task {study.task.name}, {in_words(study.seeds)}, {phases}", header, rows)
     source = "from trials in this folder" if prediction.measured else "from a few timed steps"
     total = prediction.seconds
     _print(

@@ -5,7 +5,7 @@ from collections import Counter
 
 import pytest
 
-import hpsearch.planning.arm
+import hpsearch.planning.suggestions
 from hpsearch.check import Checked
 from hpsearch.identity import Identity
 from hpsearch.planning import ArmCount, Planner, phase_sizes, planned_trials
@@ -100,7 +100,7 @@ class Spied(Adaptive):
 @pytest.fixture
 def told(monkeypatch):
     monkeypatch.setattr(Spied, "told", [], raising=False)
-    monkeypatch.setattr(hpsearch.planning.arm, "Adaptive", Spied)
+    monkeypatch.setattr(hpsearch.planning.suggestions, "Adaptive", Spied)
     return Spied.told
 
 

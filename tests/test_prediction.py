@@ -44,7 +44,7 @@ def checked_of(sampling, confirm="null", function=None):
 name: s
 task: {{name: breast_cancer, width: 4, batch_size: 50}}
 arms:
-  sgd: {{parameters: {{epochs: {{choices: [1, 3]}}}}}}
+  sgd: {{parameters: {{epochs: {{choices: [1, 3]}}, lr: {{low: 0.01, high: 0.1, grid: [0.05]}}}}}}
   sam: {{fixed: {{rho: 0.1, interval: 2}}, parameters: {{epochs: {{choices: [1, 3]}}}}}}
 sampling: {sampling}
 seeds: 2

@@ -57,7 +57,7 @@ def slow_best(study, results):
     table = summarize(to_table(ended), metric=study.objective).dropna(subset=["mean"])
     found = {}
     for arm, rows in table.groupby("arm"):
-        whole = rows[rows["n"] >= len(study.seeds)]
+        whole = rows[rows["n"] >= len(study.first_seeds)]
         rows = whole if len(whole) else rows
         up = study.objectives[study.objective] == "maximize"
         row = rows.loc[rows["mean"].idxmax() if up else rows["mean"].idxmin()]

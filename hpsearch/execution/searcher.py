@@ -131,7 +131,7 @@ class PackSearcher(Searcher):
 
     def _milestones(self, pack: Pack) -> Mapping[str, Any] | None:
         """Where the pack may be stopped early; None where it may not."""
-        if self._stopper is None or not self._stopper.may_stop(pack.configuration):
+        if self._stopper is None or not self._stopper.may_stop(pack):
             return None
         return vars(self._stopper.milestones)
 

@@ -9,7 +9,7 @@ from typing import Any, Protocol
 
 import numpy
 
-from hpsearch.planning import Configuration
+from hpsearch.planning import Configuration, Pack
 from hpsearch.results import Result
 from hpsearch.study import Stopping, Study
 from hpsearch.training.milestones import Milestones
@@ -72,15 +72,17 @@ class Stopper:
     def __init__(self, study: Study, stopping: Stopping, results: Iterable[Result]) -> None:
         self.milestones = Milestones(stopping.grace, stopping.reduction if stopping.scheduler == "asha" else None)
         self._rule: Rule = Asha(stopping.reduction) if stopping.scheduler == "asha" else Median(stopping.grace)
-        self._objective, self._seeds = study.objective, study.seeds
+        self._objective, self._seeds = study.objective, study.first_seeds
         self._sign = 1.0 if study.objectives[study.objective] == "maximize" else -1.0
         self._stopped: dict[str, int] = {}  # configuration_id -> the epoch at which it was
         self._spared: set[str] = set()  # ran to the end
         self._begun: dict[str, list[Mapping[str, Any]]] = {}  # some seeds have diverged, the others are still to come
         self._replay(results)
 
-    def may_stop(self, configuration: Configuration) -> bool:
-        return not configuration.sampling["confirm"] and configuration.configuration_id not in self._spared
+    def may_stop(self, pack: Pack) -> bool:
+        """Seeds that a spread asks for besides are of a configuration that ran to its end."""
+        judged = not pack.configuration.sampling["confirm"] and any(seed in self._seeds for seed in pack.seeds)
+        return judged and pack.configuration.configuration_id not in self._spared
 
     def stops(self, configuration: Configuration, epoch: int, seeds: Sequence[Mapping[str, Any]]) -> bool:
         """Whether the configuration ends at this epoch. seeds: status, curve and metrics of each, as far as it is."""

@@ -5,6 +5,15 @@ The planner keeps no files: given the results that are there it plans again from
 
 from hpsearch.planning.pack import ArmCount, Configuration, Pack
 from hpsearch.planning.planner import Planner
-from hpsearch.planning.sizes import phase_sizes, planned_trials
+from hpsearch.planning.sizes import expected_sizes, most_trials, phase_sizes, planned_trials
 
-__all__ = ["ArmCount", "Configuration", "Pack", "Planner", "phase_sizes", "planned_trials"]
+__all__ = [
+    "ArmCount",
+    "Configuration",
+    "Pack",
+    "Planner",
+    "expected_sizes",
+    "most_trials",
+    "phase_sizes",
+    "planned_trials",
+]

@@ -19,9 +19,14 @@ class Configuration:
     sampling: Mapping[str, Any]  # phase, index, sampler, generation, confirm
 
 
+def place(phase: int, index: int, sampler: str, generation: int | None = None) -> dict[str, Any]:
+    """Where a configuration comes from: its `sampling`."""
+    return {"phase": phase, "index": index, "sampler": sampler, "generation": generation, "confirm": False}
+
+
 @dataclass(frozen=True)
 class Pack:
-    """Trials that run together: those seeds of one configuration that have no result yet."""
+    """Trials that run together: seeds of one configuration that have no result yet."""
 
     configuration: Configuration
     seeds: Mapping[int, str]  # seed -> trial_id

@@ -3,36 +3,43 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
-from hpsearch.check import Checked
 from hpsearch.planning.arm import ArmPlan
 from hpsearch.planning.pack import ArmCount, Pack
 from hpsearch.results import Result
+
+if TYPE_CHECKING:
+    from hpsearch.check import Checked
 
 
 class Planner:
     """next() gives packs until `finished`; between, None means: wait for a result. tell() takes the results."""
 
     def __init__(self, checked: Checked, results: Iterable[Result]) -> None:
-        known = {result.trial_id: result for result in results}
-        self._arms = [ArmPlan(checked, arm, known) for arm in checked.study.arms]
+        known: dict[str, list[Result]] = {arm: [] for arm in checked.study.arms}
+        for result in results:
+            if result.arm in known:
+                known[result.arm].append(result)
+        self._arms = {arm: ArmPlan(checked, arm, mine) for arm, mine in known.items()}
+        self._order = list(self._arms.values())
         self._turn = 0
         self._returned: list[Pack] = []
 
     @property
     def finished(self) -> bool:
-        return not self._returned and all(arm.finished for arm in self._arms)
+        return not self._returned and all(arm.finished for arm in self._order)
 
     @property
     def notes(self) -> list[str]:
         """What the user should know of how the plan went, e.g. that a phase ran out of new configurations."""
-        return [note for arm in self._arms for note in arm.notes]
+        return [note for arm in self._order for note in arm.notes]
 
     def next(self) -> Pack | None:
         if self._returned:
             return self._returned.pop()
-        for _ in self._arms:
-            arm = self._arms[self._turn % len(self._arms)]
+        for _ in self._order:
+            arm = self._order[self._turn % len(self._order)]
             self._turn += 1
             pack = arm.next()
             if pack is not None:
@@ -45,9 +52,8 @@ class Planner:
             self._returned.append(pack)
 
     def tell(self, result: Result) -> None:
-        for arm in self._arms:
-            if arm.name == result.arm:
-                arm.tell(result)
+        if result.arm in self._arms:
+            self._arms[result.arm].tell(result)
 
     def counts(self) -> dict[str, ArmCount]:
-        return {arm.name: arm.count() for arm in self._arms}
+        return {arm.name: arm.count() for arm in self._order}

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 
 import numpy
 import optuna
+from optuna.trial import TrialState
 
 from hpsearch.sampling.build import qmc, seed32
 from hpsearch.sampling.distributions import Params, corner, distributions, native, typed
@@ -78,9 +79,16 @@ def random_points(study: Study, arm: str, count: int) -> list[Params]:
 def _random(parameters: Mapping[str, Parameter], *key: object) -> Iterator[Params]:
     """Point i depends on the key and i alone."""
     space = distributions(parameters)
+    only = {name: value for name, value in corner(space).items() if space[name].single()}
+    study = optuna.create_study()  # a trial of it for each point would cost five times as much as the point
+    trial = optuna.create_trial(state=TrialState.RUNNING)
     for index in itertools.count():
-        study = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=seed32(*key, index)))
-        yield native(study.ask(space).params, parameters)
+        sampler = optuna.samplers.RandomSampler(seed=seed32(*key, index))
+        point = {
+            name: only[name] if name in only else sampler.sample_independent(study, trial, name, known)
+            for name, known in space.items()
+        }
+        yield native(point, parameters)
 
 
 def _levels(parameters: Mapping[str, Parameter]) -> dict[str, tuple[Value, ...]]:

@@ -7,7 +7,7 @@ import pytest
 from ray.tune.schedulers import AsyncHyperBandScheduler, MedianStoppingRule
 
 from hpsearch.execution.stopping import Asha, Median, Stopper
-from hpsearch.planning import Configuration
+from hpsearch.planning import Configuration, Pack
 from hpsearch.results import Result
 from hpsearch.study import parse_study
 from hpsearch.training.milestones import Milestones
@@ -103,6 +103,10 @@ def configuration(number, arm="a", confirm=False):
     return Configuration(arm, {"rho": 0.1}, f"{arm}{number}", sampling)
 
 
+def pack(number, confirm=False, seeds=(0, 1)):
+    return Pack(configuration(number, confirm=confirm), {seed: f"{number}/{seed}" for seed in seeds}, {})
+
+
 def seed_of(values, status="stopped", chance=0.1):
     metrics = {"val_accuracy": {"complete": values[-1], "diverged": chance}.get(status)}
     return {"status": status, "curve": {"epoch": [], "val_accuracy": list(values)}, "metrics": metrics}
@@ -151,8 +155,9 @@ def test_what_was_decided_holds_for_seeds_that_are_added():
     one = stopper(rows)
     bright = [seed_of([0.9] * EPOCHS)]
     assert not one.stops(configuration(0), 2, bright) and one.stops(configuration(0), 6, bright)
-    assert one.may_stop(configuration(0)) and not one.may_stop(configuration(1))
-    assert not one.may_stop(configuration(7, confirm=True)) and one.may_stop(configuration(7))
+    assert one.may_stop(pack(0)) and not one.may_stop(pack(1))
+    assert not one.may_stop(pack(7, confirm=True)) and one.may_stop(pack(7))
+    assert not one.may_stop(pack(7, seeds=(2, 3)))  # asked for by the spread of a configuration that ran to its end
 
 
 def test_a_run_that_goes_on_decides_as_the_one_that_was_not_interrupted():
