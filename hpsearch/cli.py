@@ -115,12 +115,17 @@ def run(
     Running again, after an interruption or with more seeds, configurations or arms, trains only what is missing.
     """
     from hpsearch.duration import parse_duration
-    from hpsearch.execution.run import run_checked
-    from hpsearch.terminal import print_summary
+    from hpsearch.execution.interrupts import Interrupts
 
     seconds = None if budget is None else parse_duration(budget, "--budget")
-    checked, folder = _checked(study, out, set_, configurations, seeds)
-    summary = run_checked(checked, folder, budget=seconds, address=address, dashboard=dashboard, quiet=quiet)
+    with Interrupts(leave=True) as interrupts:
+        from hpsearch.execution.run import run_checked  # imports torch, which takes seconds
+        from hpsearch.terminal import print_summary
+
+        checked, folder = _checked(study, out, set_, configurations, seeds)
+        summary = run_checked(
+            checked, folder, interrupts, budget=seconds, address=address, dashboard=dashboard, quiet=quiet
+        )
     if not quiet:
         print_summary(summary)
     if summary.failed:

@@ -3,25 +3,22 @@
 from __future__ import annotations
 
 import platform
-import signal
 import subprocess
 import sys
-import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
 import torch
 
 from hpsearch import __version__
 from hpsearch.check import Checked, check_study
-from hpsearch.errors import HpsearchError, InputError
+from hpsearch.errors import InputError
+from hpsearch.execution.interrupts import Interrupts
 from hpsearch.execution.progress import Progress, RunningFile, terminal_outlet
-from hpsearch.execution.session import ray_session
+from hpsearch.execution.session import own_processes, ray_session
 from hpsearch.planning import Planner
 from hpsearch.results import DONE, Result, RunFolder, belonging, read_results, remove_checkpoints
 from hpsearch.status import failures
@@ -45,12 +42,6 @@ class RunSummary:
     errors: tuple[tuple[str, str], ...]  # (arm, where and what) of trials that failed, each different one once
 
 
-class Interrupted(HpsearchError):
-    """Ctrl-C or SIGTERM: everything that had ended is on disk."""
-
-    exit_code = 130
-
-
 def run(
     study: str | Path | Study,
     out: str | Path | None = None,
@@ -67,16 +58,26 @@ def run(
     overrides: as --set takes them. budget: seconds after which no more packs are started. address: a Ray cluster.
     Raises InputError before anything runs, RunError, or Interrupted; results that had ended are kept in every case.
     """
-    loaded, document = load_study(study, overrides) if not isinstance(study, Study) else _as_document(study)
-    checked = check_study(loaded, document, Path.cwd())
-    folder = Path(out) if out is not None else Path("runs") / loaded.name
-    return run_checked(checked, folder, budget=budget, address=address, dashboard=dashboard, quiet=quiet)
+    with Interrupts(leave=False) as interrupts:
+        loaded, document = load_study(study, overrides) if not isinstance(study, Study) else _as_document(study)
+        checked = check_study(loaded, document, Path.cwd())
+        folder = Path(out) if out is not None else Path("runs") / loaded.name
+        return run_checked(
+            checked, folder, interrupts, budget=budget, address=address, dashboard=dashboard, quiet=quiet
+        )
 
 
 def run_checked(
-    checked: Checked, folder: Path, *, budget: float | None, address: str | None, dashboard: bool, quiet: bool
+    checked: Checked,
+    folder: Path,
+    interrupts: Interrupts,
+    *,
+    budget: float | None,
+    address: str | None,
+    dashboard: bool,
+    quiet: bool,
 ) -> RunSummary:
-    """As run(), for a study that has been read and checked."""
+    """As run(), for a study that has been read and checked; in a block of `interrupts`."""
     started = time.monotonic()
     _refuse_other_study(folder, checked.study)
     with RunFolder(folder) as run_folder:
@@ -100,19 +101,20 @@ def run_checked(
         written: list[Result] = []
 
         def record(new: list[Result]) -> None:
-            run_folder.append(new)
-            remove_checkpoints(folder, new)
-            written.extend(new)
+            with interrupts.held():
+                run_folder.append(new)
+                remove_checkpoints(folder, new)
+                written.extend(new)
             progress.add(new)
 
+        interrupts.message = lambda: (
+            f"interrupted: {len(written)} trials ended in this run and are kept in {folder}; "
+            "the same command goes on from there"
+        )
         deadline = None if budget is None else started + budget
-        try:
-            notes = _train(checked, planner, known, progress, record, folder, deadline, address, dashboard, quiet)
-        except KeyboardInterrupt:
-            raise Interrupted(
-                f"interrupted: {len(written)} trials ended in this run and are kept in {folder}; "
-                "the same command goes on from there"
-            ) from None
+        notes = _train(
+            checked, planner, known, progress, record, folder, deadline, address, dashboard, quiet, interrupts
+        )
         counts = planner.counts().values()
         return RunSummary(
             folder=folder,
@@ -138,17 +140,15 @@ def _train(
     address: str | None,
     dashboard: bool,
     quiet: bool,
+    interrupts: Interrupts,
 ) -> list[str]:
     first = planner.next()
     if first is None and planner.finished:
         return []  # nothing is missing: Ray need not start
     planner.put_back(first)
     resources = checked.study.resources
-    with (
-        _interruptible(),
-        ray_session(resources.cpus, resources.gpus, resources.concurrent, address, dashboard) as capacity,
-        _interruptible(),  # once more: Ray sets handlers of its own when it starts
-    ):
+    with ray_session(resources.cpus, resources.gpus, resources.concurrent, address, dashboard) as capacity:
+        interrupts.handle()  # Ray has set handlers of its own
         from hpsearch.execution.metrics import Metrics, Targets
         from hpsearch.execution.tune import fit
 
@@ -160,26 +160,8 @@ def _train(
             print(f"hpsearch: Ray dashboard at {capacity.dashboard}", file=sys.stderr)
         progress.dashboard = capacity.dashboard
         progress.outlets += [Metrics(progress.tally), Targets(folder)]
-        with progress:
+        with interrupts.while_alive(own_processes()), progress:
             return fit(checked, planner, known, capacity, folder, record, progress, deadline)
-
-
-@contextmanager
-def _interruptible() -> Iterator[None]:
-    """SIGTERM, as a cluster's scheduler sends it, ends a run as Ctrl-C does."""
-
-    def stop(number: int, frame: FrameType | None) -> None:
-        raise KeyboardInterrupt
-
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals reach the main thread only
-        return
-    before = {number: signal.signal(number, stop) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def _as_document(study: Study) -> tuple[Study, Document]:

@@ -84,6 +84,15 @@ def ray_session(
         ray.shutdown()
 
 
+def own_processes() -> dict[str, int]:
+    """Process ids of what this process has started of Ray and cannot go on without; empty for a running cluster."""
+    from ray._private.worker import global_worker
+
+    node = global_worker.node
+    started = node.all_processes if node is not None else {}
+    return {name: started[name][0].process.pid for name in ("raylet", "gcs_server") if name in started}
+
+
 def _capacity(
     found: dict[str, float], cpus: int, gpus: float | str, concurrent: int | str, dashboard: str | None
 ) -> Capacity:
