@@ -7,8 +7,8 @@ import select
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from types import FrameType, TracebackType
 from typing import Self
 
@@ -46,9 +46,11 @@ class Interrupts:
         self._writing = threading.Lock()
         self._held = self._pending = False
         self._watched: dict[int, str] = {}  # pidfd -> whose it is
+        self._others: list[int] = []  # pidfds
         self._before: dict[int, object] = {}
         self._read = self._write = self._wakeup = -1
         self._thread: threading.Thread | None = None
+        self._main = threading.main_thread().ident or 0
 
     def __enter__(self) -> Self:
         self._read, self._write = os.pipe()
@@ -72,8 +74,8 @@ class Interrupts:
         self._thread.join()
         for number, handler in self._before.items():
             signal.signal(number, handler)  # type: ignore[arg-type]  # what getsignal() gave
-        os.close(self._read)
-        os.close(self._write)
+        for descriptor in (self._read, self._write, *self._others):
+            os.close(descriptor)
         if self._dead is not None and isinstance(error, (KeyboardInterrupt, Exception)):
             raise RunError(self._dead) from None
         # A library may have made another exception of the KeyboardInterrupt.
@@ -100,21 +102,26 @@ class Interrupts:
             raise KeyboardInterrupt
 
     @contextmanager
-    def while_alive(self, processes: Mapping[str, int]) -> Iterator[None]:
-        """In the block the run ends, with RunError, when one of these processes (name -> id) does.
+    def while_alive(self, needed: Mapping[str, int], others: Iterable[int] = ()) -> Iterator[None]:
+        """In the block the run ends, with RunError, when one of the needed processes (name -> id) does.
 
-        Without its raylet or its gcs_server Ray waits for ever, or for a minute and then ends the process.
+        Without its raylet or its gcs_server Ray waits for ever, or for a minute and then ends the process. others: are
+        killed where the process is left; they would go on for a minute.
         """
-        if hasattr(os, "pidfd_open"):  # Linux
-            self._watched = {os.pidfd_open(pid): name for name, pid in processes.items()}
-            os.write(self._write, b"\n")  # look again at what there is to watch
+        linux = hasattr(os, "pidfd_open")
+        watched = {os.pidfd_open(pid): name for name, pid in needed.items()} if linux else {}
+        self._others += [os.pidfd_open(pid) for pid in others if linux and os.path.exists(f"/proc/{pid}")]
+        self._watch_only(watched)
         try:
             yield
         finally:
-            ended, self._watched = self._watched, {}
-            os.write(self._write, b"\n")
-            for descriptor in ended:
+            self._watch_only({})
+            for descriptor in watched:
                 os.close(descriptor)
+
+    def _watch_only(self, watched: dict[int, str]) -> None:
+        self._watched = watched
+        os.write(self._write, b"\n")  # look again at what there is to watch
 
     def _stop(self, number: int, frame: FrameType | None) -> None:
         self._signalled = True
@@ -154,11 +161,15 @@ class Interrupts:
         self._watched = {}
         if self._leave:
             self._go(1, self._dead)
-        signal.raise_signal(signal.SIGINT)  # runs the main thread's handler
+        if self._before:
+            signal.pthread_kill(self._main, signal.SIGINT)  # runs the handler, whatever the main thread waits for
 
     def _go(self, code: int, message: str) -> None:
         """Leaves the process. Ray's processes die with it: the kernel ends them when their parent is gone."""
         self._writing.acquire(timeout=WRITING)
+        for descriptor in self._others:
+            with suppress(OSError):  # it has ended
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
         prefix = "hpsearch" if code == 130 else "error"
         cursor = SHOW_CURSOR if os.isatty(2) else ""
         os.write(2, f"{cursor}{prefix}: {message}\n".encode(errors="replace"))

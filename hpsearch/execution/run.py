@@ -18,7 +18,7 @@ from hpsearch.check import Checked, check_study
 from hpsearch.errors import InputError
 from hpsearch.execution.interrupts import Interrupts
 from hpsearch.execution.progress import Progress, RunningFile, terminal_outlet
-from hpsearch.execution.session import own_processes, ray_session
+from hpsearch.execution.session import agents, own_processes, ray_session
 from hpsearch.planning import Planner
 from hpsearch.results import DONE, Result, RunFolder, belonging, read_results, remove_checkpoints
 from hpsearch.status import failures
@@ -160,7 +160,9 @@ def _train(
             print(f"hpsearch: Ray dashboard at {capacity.dashboard}", file=sys.stderr)
         progress.dashboard = capacity.dashboard
         progress.outlets += [Metrics(progress.tally), Targets(folder)]
-        with interrupts.while_alive(own_processes()), progress:
+        needed = own_processes()
+        others = agents(needed["raylet"]) if needed else []
+        with interrupts.while_alive(needed, others), progress:
             return fit(checked, planner, known, capacity, folder, record, progress, deadline)
 
 
