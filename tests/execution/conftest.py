@@ -7,7 +7,8 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,38 @@ def bad(params, seed, report):
 """
 
 
+def descendants(pid: int) -> dict[int, str]:
+    """Process id -> name, of all that a process has started and that those have; from /proc."""
+    children: dict[int, dict[int, str]] = {}
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):  # it has ended
+                name, _, rest = (entry / "stat").read_text().partition("(")[2].rpartition(")")
+                state, parent = rest.split()[:2]
+                if state != "Z":
+                    children.setdefault(int(parent), {})[int(entry.name)] = name
+    found, left = {}, [pid]
+    while left:
+        below = children.get(left.pop(), {})
+        found.update(below)
+        left += below
+    return found
+
+
+def wait_until_gone(pids: Iterable[int], timeout: float = 60) -> None:
+    until = time.monotonic() + timeout
+    while left := [pid for pid in pids if is_alive(pid)]:
+        assert time.monotonic() < until, [Path(f"/proc/{pid}/cmdline").read_text() for pid in left]
+        time.sleep(0.05)
+
+
+def is_alive(pid: int) -> bool:
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
 class Warm:
     """A command forked by warm.py; the part of Popen that these tests use."""
 
@@ -63,6 +96,10 @@ class Warm:
                 raise subprocess.TimeoutExpired(self.args, timeout)
             time.sleep(0.02)
         return self._out.with_suffix(".stdout").read_text(), self._out.with_suffix(".stderr").read_text()
+
+    def started(self) -> dict[int, str]:
+        """Ray's processes, and all others below it: process id -> name."""
+        return descendants(self.pid)
 
     def send_signal(self, number: int) -> None:
         if self.poll() is None:
@@ -109,6 +146,12 @@ class Place:
         assert process.returncode == code, f"exit code {process.returncode}\n{out}\n{error}"
         assert "Traceback" not in error
         return out, error
+
+
+@pytest.fixture(scope="session")
+def gone() -> Callable[[Iterable[int]], None]:
+    """Waits until none of these processes is there any more, and fails when one stays."""
+    return wait_until_gone
 
 
 @pytest.fixture(scope="session")

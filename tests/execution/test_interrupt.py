@@ -3,6 +3,7 @@
 import os
 import signal
 import time
+from contextlib import suppress
 
 import pytest
 
@@ -24,7 +25,7 @@ def wait_for_results(lines, process, count):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=lambda number: number.name)
-def test_an_interrupted_run_keeps_what_ended_and_says_how_to_go_on(place, number):
+def test_an_interrupted_run_keeps_what_ended_and_says_how_to_go_on(place, gone, number):
     place.study(SLOW if number == signal.SIGINT else SLOW_ALONE)
     process = place.start("run", "study.yaml", "--no-dashboard")
     lines = place.folder / "runs" / "slow" / "trials.jsonl"
@@ -36,17 +37,23 @@ def test_an_interrupted_run_keeps_what_ended_and_says_how_to_go_on(place, number
         out, _ = place.run("status", "runs/slow")
         assert "a driver is running" in out
 
+    started_here = process.started()
     if number == signal.SIGINT:
         os.killpg(process.pid, number)  # a terminal's Ctrl-C goes to the whole group, Ray's processes among them
     else:
-        process.send_signal(number)
+        for pid in (*started_here, process.pid):  # as SLURM sends it: to every process of the job
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
     started = time.monotonic()
     _, error = process.communicate(timeout=60)
     assert process.returncode == 130
     assert time.monotonic() - started < 30
     assert "are kept in runs/slow" in error and "goes on from there" in error
     assert "Traceback" not in error
+    assert "aborted" not in error.lower() and "ray::" not in error
     assert lines.read_bytes().endswith(b"\n")
+    assert {"raylet", "gcs_server"} <= set(started_here.values())
+    gone(started_here)
     out, _ = place.run("status", "runs/slow")
     assert "no driver is running" in out
 
@@ -59,3 +66,16 @@ def test_a_budget_stops_starting_packs(place):
         if left < 1000:
             break
     assert 0 < left < 1000
+
+
+def test_a_run_whose_raylet_dies_ends_with_a_message_and_goes_on_when_started_again(place, gone):
+    """Ray would wait for ever."""
+    place.study(SLOW_ALONE)
+    process = place.start("run", "study.yaml", "--no-dashboard")
+    wait_for_results(place.folder / "runs" / "slow" / "trials.jsonl", process, 4)
+    started_here = process.started()
+    os.kill(next(pid for pid, name in started_here.items() if name == "raylet"), signal.SIGKILL)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "Ray's raylet died" in error and "goes on from there" in error
+    gone(started_here)

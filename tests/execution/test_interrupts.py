@@ -36,7 +36,9 @@ def deaf(seconds=300):
     until, told = time.monotonic() + seconds, False
     while time.monotonic() < until:
         try:
-            told = told or ready() is None
+            if not told:
+                told = True
+                ready()
             time.sleep(0.05)
         except KeyboardInterrupt:
             print("not now", flush=True)
