@@ -19,6 +19,7 @@ from hpsearch.errors import InputError
 from hpsearch.execution.interrupts import Interrupts
 from hpsearch.execution.progress import Progress, RunningFile, terminal_outlet
 from hpsearch.execution.session import agents, own_processes, ray_session
+from hpsearch.interchange.mirror import Mirror
 from hpsearch.planning import Planner
 from hpsearch.results import DONE, Result, RunFolder, belonging, read_results, remove_checkpoints
 from hpsearch.status import failures
@@ -91,13 +92,14 @@ def run_checked(
             )
         recorded = _recorded(checked)
         run_folder.write_study(checked.study.model_copy(update={"recorded": recorded}))
-        for warning in warnings if not quiet else ():
-            print(f"hpsearch: {warning}", file=sys.stderr)
+        for warning in warnings:
+            _warn(warning, quiet)
         # A driver may have died between a result and this. A failed trial may have been in training again since.
         remove_checkpoints(folder, [result for result in known if result.done])
         planner = Planner(checked, known)
         progress = Progress(checked.study, planner, known, folder)
         progress.outlets += [*terminal_outlet(quiet), RunningFile(folder)]
+        mirror = Mirror(folder, checked.study, known, lambda warning: _warn(warning, quiet))
         written: list[Result] = []
 
         def record(new: list[Result]) -> None:
@@ -105,6 +107,7 @@ def run_checked(
                 run_folder.append(new)
                 remove_checkpoints(folder, new)
                 written.extend(new)
+            mirror.add(new)
             progress.add(new)
 
         interrupts.message = lambda: (
@@ -112,9 +115,10 @@ def run_checked(
             "the same command goes on from there"
         )
         deadline = None if budget is None else started + budget
-        notes = _train(
-            checked, planner, known, progress, record, folder, deadline, address, dashboard, quiet, interrupts
-        )
+        with mirror:
+            notes = _train(
+                checked, planner, known, progress, record, folder, deadline, address, dashboard, quiet, interrupts
+            )
         counts = planner.counts().values()
         return RunSummary(
             folder=folder,
@@ -127,6 +131,11 @@ def run_checked(
             notes=(*planner.notes, *notes),
             errors=failures(written),
         )
+
+
+def _warn(warning: str, quiet: bool) -> None:
+    if not quiet:
+        print(f"hpsearch: {warning}", file=sys.stderr)
 
 
 def _train(

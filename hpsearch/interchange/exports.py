@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import io
 import json
-from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from hpsearch.analysis.columns import numeric
 from hpsearch.analysis.configurations import metric_column, summarize
 from hpsearch.identity import Identity
-from hpsearch.interchange.journal import Configuration, journal
+from hpsearch.interchange.journal import Configuration, attributes, journal
 from hpsearch.results import Result, belonging, read_results, read_run, to_table
 from hpsearch.study import Study
 
@@ -73,28 +71,9 @@ def _configuration(
     results: list[Result], means: list[float | None], seen: Mapping[str, Mapping[str, float | None]]
 ) -> Configuration:
     """The means are None where no selection seed has a value."""
-    selection = [result for result in results if not result.sampling["confirm"]]
-    confirm = [result for result in results if result.sampling["confirm"]]
     known = [mean for mean in means if mean is not None]
-    attributes: dict[str, Any] = {
-        "configuration_id": results[0].configuration_id,
-        "n": sum(result.done for result in selection),
-        "statuses": dict(Counter(result.status for result in selection)),
-        "seeds": _by_seed(selection, seen),
-    }
-    if confirm:
-        attributes["confirmation"] = _by_seed(confirm, seen)
-    return Configuration(dict(results[0].params), tuple(known) if len(known) == len(means) else None, attributes)
-
-
-def _by_seed(results: list[Result], seen: Mapping[str, Mapping[str, float | None]]) -> dict[str, dict[str, Any]]:
-    return {
-        str(result.seed): {
-            "status": result.status,
-            **{name: values.get(result.trial_id) for name, values in seen.items()},
-        }
-        for result in results
-    }
+    values = tuple(known) if len(known) == len(means) else None
+    return Configuration(dict(results[0].params), values, attributes(results, seen))
 
 
 def _means(table: pd.DataFrame, metric: str) -> dict[tuple[str, str], float | None]:

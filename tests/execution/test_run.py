@@ -4,8 +4,10 @@ import json
 import shutil
 import time
 
+import optuna
 import pandas as pd
 import pytest
+from optuna.storages.journal import JournalFileBackend
 
 from hpsearch.results import load, read_results
 
@@ -58,6 +60,18 @@ def test_a_study_runs(whole):
     assert set(table.loc[table["sampling.confirm"], "seed"]) == {10000, 10001}
     assert set(table.loc[table["arm"] == "fsam", "sampling.sampler"]) == {"random", "tpe"}
     assert (table["threads"] == 1).all() and (table["device"] == "cpu").all()
+
+
+def test_optuna_sees_the_run_in_its_mirror(whole):
+    folder = whole[0] / "runs" / "small"
+    storage = optuna.storages.JournalStorage(JournalFileBackend(str(folder / "optuna.log")))
+    table = load(folder)
+    table = table[~table["sampling.confirm"]]
+    for arm, rows in table.groupby("arm"):
+        study = optuna.load_study(study_name=f"small/{arm}", storage=storage)
+        means = rows.groupby("configuration_id")[["metrics.val_accuracy", "cost.flops"]].mean()
+        seen = {trial.user_attrs["configuration_id"]: trial.values for trial in study.trials}
+        assert seen == {key: pytest.approx(list(mean)) for key, mean in zip(means.index, means.to_numpy(), strict=True)}
 
 
 def test_a_study_runs_once_and_is_extended(whole, place):
