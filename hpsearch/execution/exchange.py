@@ -26,6 +26,10 @@ class Exchange:
         self._checked, self._capacity = checked, capacity
         self._folder, self._out = folder, out.resolve()
 
+    @property
+    def study(self) -> str:
+        return self._checked.study.name
+
     def order(self, pack: Pack, milestones: Mapping[str, Any] | None) -> PackOrder:
         """milestones: where the pack may be stopped early; None where it may not."""
         study, configuration = self._checked.study, pack.configuration

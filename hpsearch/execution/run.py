@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 import subprocess
 import sys
@@ -156,7 +157,8 @@ def _train(
         return []  # nothing is missing: Ray need not start
     planner.put_back(first)
     resources = checked.study.resources
-    with ray_session(resources.cpus, resources.gpus, resources.concurrent, address, dashboard) as capacity:
+    name = checked.study.name
+    with ray_session(resources.cpus, resources.gpus, resources.concurrent, address, dashboard, name) as capacity:
         interrupts.handle()  # Ray has set handlers of its own
         from hpsearch.execution.metrics import Metrics, Targets
         from hpsearch.execution.tune import fit
@@ -166,13 +168,19 @@ def _train(
                 "Ray found a GPU that torch cannot use: install torch for CUDA, or set resources.gpus to 0"
             )
         if capacity.dashboard and not quiet:
-            print(f"hpsearch: Ray dashboard at {capacity.dashboard}", file=sys.stderr)
+            # Ray asks for one unless told otherwise: others of this machine reach its ports, too.
+            token = "; it asks for the token that `ray get-auth-token` prints" if _asks_for_token() else ""
+            print(f"hpsearch: Ray dashboard at {capacity.dashboard}{token}", file=sys.stderr)
         progress.dashboard = capacity.dashboard
         progress.outlets += [Metrics(progress.tally), Targets(folder)]
         needed = own_processes()
         others = agents(needed["raylet"]) if needed else []
         with interrupts.while_alive(needed, others), progress:
             return fit(checked, planner, known, capacity, folder, record, progress, deadline)
+
+
+def _asks_for_token() -> bool:
+    return os.environ.get("RAY_AUTH_MODE", "").lower() == "token"  # Ray sets it when it starts
 
 
 def _as_document(study: Study) -> tuple[Study, Document]:

@@ -11,6 +11,7 @@ from typing import Any
 
 from ray.tune.search import Searcher
 
+from hpsearch.display import describe_pack
 from hpsearch.execution.exchange import Exchange, Report
 from hpsearch.execution.shares import Shares
 from hpsearch.execution.stopping import Stopper
@@ -66,12 +67,7 @@ class PackSearcher(Searcher):
 
     def training(self) -> list[RunningPack]:
         """What trains now, for those who watch."""
-        packs = ((running.pack, running.given) for running in self._running.values())
-        return [
-            RunningPack(pack.configuration.arm, pack.configuration.params, tuple(pack.seeds), given)
-            for pack, given in packs
-            if pack.seeds
-        ]
+        return [_seen(running) for running in self._running.values() if running.pack.seeds]
 
     def suggest(self, trial_id: str) -> Any:  # a dict, Searcher.FINISHED or None; Ray declares the dict only
         over = self._deadline is not None and time.monotonic() > self._deadline
@@ -87,7 +83,8 @@ class PackSearcher(Searcher):
         running.share, running.given = share, time.time()
         self._running[trial_id] = running
         order = self._exchange.order(running.pack, self._milestones(running.pack))
-        return {"order": json.dumps(asdict(order)), "gpus": share}
+        seen = {"study": self._exchange.study, "words": describe_pack(_seen(running))}
+        return {"order": json.dumps(asdict(order)), "gpus": share, **seen}
 
     def stops(self, trial_id: str, reported: Mapping[str, Any]) -> bool:
         """Whether a pack that waits at a milestone is stopped there."""
@@ -198,3 +195,8 @@ class PackSearcher(Searcher):
         running.pack = replace(running.pack, seeds=left)
         for result in results:
             self._planner.tell(result)
+
+
+def _seen(running: Running) -> RunningPack:
+    configuration = running.pack.configuration
+    return RunningPack(configuration.arm, configuration.params, tuple(running.pack.seeds), running.given)

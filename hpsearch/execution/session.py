@@ -44,17 +44,19 @@ class Capacity:
 
 @contextmanager
 def ray_session(
-    cpus: int, gpus: float | str, concurrent: int | str, address: str | None, dashboard: bool
+    cpus: int, gpus: float | str, concurrent: int | str, address: str | None, dashboard: bool, job: str = "hpsearch"
 ) -> Iterator[Capacity]:
     """Ray for the time of the block: a private one on this machine, or the running cluster at `address`.
 
-    Raises RunError when Ray does not start, InputError when a pack asks for more than there is.
+    job: what the dashboard calls it. Raises RunError when Ray does not start, InputError when a pack asks for more than
+    there is.
     """
     os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
     import ray
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a lost worker is told by the run itself
     from ray._private import ray_constants
+    from ray.job_config import JobConfig
 
     if not address and ray_constants.ENABLE_RAY_CLUSTER and os.environ[LOOPBACK] == ENVIRONMENT[LOOPBACK]:
         raise InputError(
@@ -70,6 +72,7 @@ def ray_session(
             log_to_driver=False,
             logging_level=logging.ERROR,
             configure_logging=True,
+            job_config=JobConfig(metadata={"job_name": job}),
             **own,
         )
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:

@@ -5,10 +5,14 @@ from __future__ import annotations
 import json
 import os
 import time
+from pathlib import Path
 from typing import Any
 
+import ray
 from ray import tune
 
+from hpsearch.execution.slots import take_slot
+from hpsearch.execution.voice import Voice
 from hpsearch.training.pack import PackOrder, Stage, as_dict, run_pack
 
 REPORT_SECONDS = 1.0  # a result waits at most this long for the pack's next one
@@ -17,7 +21,13 @@ REPORT_SECONDS = 1.0  # a result waits at most this long for the pack's next one
 class PackWorker(tune.Trainable):
     """Reused for pack after pack: a fresh actor costs more than a second, a reused one hundredths."""
 
+    def __repr__(self) -> str:
+        """Its name in the dashboard's table of actors, which is read once."""
+        return self._voice.name
+
     def setup(self, config: dict[str, Any]) -> None:
+        self._slot = take_slot(_node_folder(), ray.get_runtime_context().get_job_id())
+        self._voice = Voice(f"{config['study']} slot {self._slot.number}")
         self._take(config)
 
     def reset_config(self, new_config: dict[str, Any]) -> bool:
@@ -33,6 +43,7 @@ class PackWorker(tune.Trainable):
 
         The result's `reports` are of trials that ended; at a milestone `waiting` has what the others would come to.
         """
+        self._voice.title(self._words)
         started = time.monotonic()
         ended: list[dict[str, Any]] = []
         stage = Stage(())
@@ -40,13 +51,23 @@ class PackWorker(tune.Trainable):
             stage = next(self._stages)
             ended += map(as_dict, stage.ended)
             self._left -= len(stage.ended)
+            self._voice.ended(stage.ended, not self._left)
         result: dict[str, Any] = {"done": not self._left, "reports": json.dumps(ended), "pack": 0}
         if stage.milestone is not None:
             result |= {"milestone": stage.milestone, "waiting": json.dumps(list(map(as_dict, stage.waiting)))}
         return result
 
     def _take(self, config: dict[str, Any]) -> None:
+        self._words = config["words"]
+        self._voice.begin(self._words)
         order = PackOrder.from_json(config["order"])
         self._stages, self._left = run_pack(order), len(order.seeds)
         if os.path.isdir(order.folder):
             os.chdir(order.folder)  # a task's relative paths are the driver's
+
+
+def _node_folder() -> Path:
+    """Ray's folder for this start, on this node."""
+    node = ray._private.worker.global_worker.node
+    assert node is not None  # in a worker
+    return Path(node.get_session_dir_path())

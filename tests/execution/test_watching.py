@@ -80,7 +80,7 @@ class Watched:
 
     @property
     def dashboard(self) -> str:
-        return self.said.split("Ray dashboard at ")[1].split()[0]
+        return self.said.split("Ray dashboard at ")[1].split(";")[0]
 
     def wait(self, what: Callable[[], object]) -> object:
         until = time.monotonic() + PATIENCE
@@ -90,7 +90,7 @@ class Watched:
         return found
 
     def ready(self) -> bool:
-        if not (self.folder / "trials.jsonl").exists():
+        if not (self.folder / "study.yaml").exists():
             return False
         status = read_status(self.folder)
         done = sum(status.arms["free-arm"].statuses.values()) == FREE
@@ -214,6 +214,53 @@ def test_status_tells_what_trains_now(watched):
     ).stdout
     assert f"a driver is running (process {watched.process.pid} on" in said and "1 pack in training" in said
     assert "held-arm, seeds 0-1: nothing is searched" in said and "no such luck" in said
+
+
+@pytest.fixture(scope="module")
+def page(watched):
+    """Ray's dashboard in a browser, let in by the token."""
+    playwright = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("no chromium on this machine's path")
+    with playwright.sync_playwright() as started:
+        browser = started.chromium.launch(executable_path=chromium, args=["--no-sandbox", "--disable-gpu"])
+        context = browser.new_context(viewport={"width": 1600, "height": 900})
+        context.set_default_timeout(1000 * PATIENCE)  # ms
+        refused = context.request.get(f"{watched.dashboard}/api/v0/actors")
+        assert refused.status == 401  # others of this machine reach the port, too
+        header = {"Authorization": f"Bearer {watched.token}"}
+        assert context.request.post(f"{watched.dashboard}/api/authenticate", headers=header).ok
+        yield context.new_page()
+        browser.close()
+
+
+def test_the_dashboard_shows_the_study_as_a_job_and_its_workers_by_name(watched, page):
+    assert "it asks for the token that `ray get-auth-token` prints" in watched.said
+    page.goto(f"{watched.dashboard}/#/jobs")
+    page.get_by_role("cell", name="watched-study").wait_for()
+    page.goto(f"{watched.dashboard}/#/actors")
+    page.get_by_role("cell", name="watched-study slot 0").first.wait_for()
+    alive = [row for row in page.get_by_role("row").all() if "ALIVE" in row.inner_text()]
+    names = [name for row in alive for name in row.inner_text().split("\t") if name.startswith("watched-study slot ")]
+    assert len(names) == len(alive) == len(set(names)) > 0
+
+
+def test_the_dashboard_shows_what_a_worker_trains_in_its_title_and_its_log(watched, page):
+    words = "held-arm, seeds 0-1: nothing is searched"
+    page.goto(f"{watched.dashboard}/#/cluster")
+    page.get_by_text(f"{words}").first.wait_for()  # the process title
+    page.goto(f"{watched.dashboard}/#/actors")
+    page.get_by_role("cell", name="watched-study slot 0").first.wait_for()
+    held = page.get_by_role("row").filter(has_text="watched-study slot").all()
+    links = [row.get_by_role("link", name="Log").get_attribute("href") for row in held]
+    logs = []
+    for link in links:
+        page.goto(f"{watched.dashboard}/{link}")
+        page.get_by_text("slot").first.wait_for()
+        logs.append(page.inner_text("body"))
+    assert any(f"begins: {words}" in log for log in logs)
+    assert any("failed: RuntimeError: no such luck" in log for log in logs)
 
 
 # The last test: it lets the run end.
