@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,16 +66,17 @@ def ray_session(
         )
     own: dict[str, Any] = {} if address else {"_node_ip_address": "127.0.0.1", "_temp_dir": _temp_dir()}
     try:
-        context = ray.init(
-            address=address or "local",
-            include_dashboard=None if address else dashboard,
-            dashboard_host="127.0.0.1",
-            log_to_driver=False,
-            logging_level=logging.ERROR,
-            configure_logging=True,
-            job_config=JobConfig(metadata={"job_name": job}),
-            **own,
-        )
+        with _any_agent_port():
+            context = ray.init(
+                address=address or "local",
+                include_dashboard=None if address else dashboard,
+                dashboard_host="127.0.0.1",
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=True,
+                job_config=JobConfig(metadata={"job_name": job}),
+                **own,
+            )
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         why = str(error).strip().splitlines()[0]
         if address:
@@ -86,6 +88,21 @@ def ray_session(
         yield _capacity(found, cpus, gpus, concurrent, getattr(context, "dashboard_url", None))
     finally:
         ray.shutdown()
+
+
+@contextmanager
+def _any_agent_port() -> Iterator[None]:
+    """Ray's agent listens on one fixed port, and gives up after four seconds where another study's Ray has it: then the
+    dashboard has no logs. ray.init() has no parameter for it; `ray start` does, and 0 there is any free one.
+    """
+    from ray._private import parameter
+
+    own = parameter.RayParams
+    parameter.RayParams = partial(own, dashboard_agent_listen_port=0)  # type: ignore[assignment, misc]
+    try:
+        yield
+    finally:
+        parameter.RayParams = own  # type: ignore[misc]
 
 
 def own_processes() -> dict[str, int]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 import time
 from collections.abc import Callable, Iterable
 from threading import Lock, Timer
@@ -79,4 +80,5 @@ def describe_end(report: TrialReport) -> str:
 
 
 def _print(line: str) -> None:
-    print(line, flush=True)
+    """To standard error: that is what the dashboard's link to an actor's log opens."""
+    print(line, file=sys.stderr, flush=True)
