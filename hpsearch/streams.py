@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import random
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,11 +10,7 @@ from typing import Any
 import numpy
 import torch
 
-
-def stream_seed(seed: int, *names: object) -> int:
-    """A 63-bit seed that depends on the seed and the stream's names alone, in any process and on any machine."""
-    text = "/".join(map(str, (seed, *names)))
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+from hpsearch.stream_seeds import stream_seed as stream_seed
 
 
 def generator(seed: int, *names: object) -> torch.Generator:

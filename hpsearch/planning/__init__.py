@@ -1,11 +1,17 @@
 """Decides what to train next: arms in turn, each through its phases, then the confirmation of its best.
 
 The planner keeps no files: given the results that are there it plans again from the start, and what is done is skipped.
+The names here come when they are first used: what only counts trials loads no sampler.
 """
 
-from hpsearch.planning.pack import ArmCount, Configuration, Pack
-from hpsearch.planning.planner import Planner
-from hpsearch.planning.sizes import expected_sizes, most_trials, phase_sizes, planned_trials
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hpsearch.planning.pack import ArmCount, Configuration, Pack
+    from hpsearch.planning.planner import Planner
+    from hpsearch.planning.sizes import expected_sizes, most_trials, phase_sizes, planned_trials
 
 __all__ = [
     "ArmCount",
@@ -17,3 +23,13 @@ __all__ = [
     "phase_sizes",
     "planned_trials",
 ]
+
+_HOME = {"ArmCount": "pack", "Configuration": "pack", "Pack": "pack", "Planner": "planner"}
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        import importlib
+
+        return getattr(importlib.import_module(f"hpsearch.planning.{_HOME.get(name, 'sizes')}"), name)
+    raise AttributeError(f"module 'hpsearch.planning' has no attribute {name!r}")

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hpsearch.sampling import Params
+if TYPE_CHECKING:
+    from hpsearch.sampling import Params
 
 
 @dataclass(frozen=True)

@@ -6,11 +6,14 @@ import itertools
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as SequenceOf
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
-from hpsearch.sampling import ADAPTIVE, FINITE, MAX_GRID, Params, Sequence, grid_size
+from hpsearch.sampling import ADAPTIVE, FINITE, MAX_GRID, grid_size
 from hpsearch.space import Parameter, Value, active
 from hpsearch.study import Phase, Study
+
+if TYPE_CHECKING:
+    from hpsearch.sampling import Params
 
 MAX_REPEATS = 20  # of a configuration that was planned before, in a row; then a phase has nothing new to offer
 ROOM = 4  # times as many configurations as are asked for: 20 repeats in a row then have a chance below 1e-12
@@ -77,6 +80,8 @@ def expected_sizes(study: Study, arm: str) -> list[int]:
         left = asked if total is None else min(asked, total - len(seen) - unseen)
         listed_later = any(later.sampler in FINITE for later in phases[number + 1 :])
         if asked and not _passes_over(phase, roomy and (endless or not listed_later)):
+            from hpsearch.sampling import Sequence  # Optuna, which is seldom needed here
+
             draw, finite = Sequence(study, arm, number), phase.sampler in FINITE
             points = itertools.islice(new_ones(draw, asked, lambda point: _key(point) not in seen, finite), left)
             before = len(seen)

@@ -15,7 +15,7 @@ from optuna.samplers import BaseSampler, nsgaii
 from optuna.trial import FrozenTrial, TrialState
 
 from hpsearch.sampling.cmaes import INSTALL, make_cma
-from hpsearch.streams import stream_seed
+from hpsearch.stream_seeds import stream_seed
 from hpsearch.study import Phase
 
 optuna.logging.set_verbosity(logging.ERROR)

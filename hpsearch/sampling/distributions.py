@@ -54,13 +54,6 @@ def native(params: Mapping[str, Any], parameters: Mapping[str, Parameter]) -> Pa
     return {name: plain[name] for name in parameters}
 
 
-def typed(parameter: Parameter, value: Value) -> Value:
-    """A value that a file gives in the type that the other samplers give: it may say 1 for 1.0, and 1e2 for 100."""
-    if parameter.choices is not None:
-        return value
-    return int(value) if parameter.integer else float(value)
-
-
 def corner(space: Mapping[str, BaseDistribution]) -> dict[str, Any]:
     """A point that every space has."""
     return {

@@ -11,10 +11,10 @@ import optuna
 from optuna.trial import TrialState
 
 from hpsearch.sampling.build import qmc, seed32
-from hpsearch.sampling.distributions import Params, corner, distributions, native, typed
-from hpsearch.sampling.options import MAX_GRID
-from hpsearch.space import Parameter, Value, active
-from hpsearch.streams import stream_seed
+from hpsearch.sampling.distributions import Params, corner, distributions, native
+from hpsearch.sampling.grid import levels_of, typed
+from hpsearch.space import Parameter, active
+from hpsearch.stream_seeds import stream_seed
 from hpsearch.study import Study
 
 
@@ -35,7 +35,7 @@ class Sequence:
             yield {name: point[name] for name in names}
 
     def _grid(self) -> Iterator[Params]:
-        levels = _levels(self._arm.parameters)
+        levels = levels_of(self._arm.parameters)
         sizes = [len(values) for values in levels.values()]
         shuffled = numpy.random.default_rng(stream_seed(*self._key, "grid")).permutation(math.prod(sizes))
         for cell in shuffled:  # a cut grid is then a spread subset, not a corner
@@ -58,17 +58,6 @@ class Sequence:
             yield native(study.ask(space).params, self._arm.parameters)
 
 
-def grid_size(parameters: Mapping[str, Parameter], fixed: Mapping[str, Value]) -> int:
-    """The number of different configurations on the arm's grid. Raises ValueError where a range has no grid values."""
-    levels = _levels(parameters)
-    cells = math.prod(len(values) for values in levels.values())
-    if cells > MAX_GRID or not any(parameter.when for parameter in parameters.values()):
-        return cells
-    # Where a condition does not hold, the cells along that parameter are one configuration.
-    points = (dict(zip(levels, values, strict=True)) for values in itertools.product(*levels.values()))
-    return len({tuple((name, point[name]) for name in active(parameters, point, fixed)) for point in points})
-
-
 def random_points(study: Study, arm: str, count: int) -> list[Params]:
     """Random points of an arm's space, the same ones each time: what a sampler may suggest, for predictions."""
     parameters, fixed = study.arms[arm].parameters, study.arms[arm].fixed
@@ -89,15 +78,3 @@ def _random(parameters: Mapping[str, Parameter], *key: object) -> Iterator[Param
             for name, known in space.items()
         }
         yield native(point, parameters)
-
-
-def _levels(parameters: Mapping[str, Parameter]) -> dict[str, tuple[Value, ...]]:
-    levels = {name: parameter.levels() for name, parameter in parameters.items()}
-    without = [name for name, values in levels.items() if values is None]
-    if without:
-        raise ValueError(f"sampler grid needs a grid, choices or a step for {', '.join(without)}")
-    return {
-        name: tuple(typed(parameters[name], value) for value in values)
-        for name, values in levels.items()
-        if values is not None
-    }
