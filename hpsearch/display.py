@@ -211,6 +211,8 @@ def _notes(status: RunStatus, whole: bool) -> list[RenderableType]:
         notes.append(f"{status.set_aside} more trials are not part of the study as it stands in study.yaml")
     notes += [f"failed in {arm}: {error}" for arm, error in _last_of(status.errors, whole)]
     notes += [f"warning: {warning}" for warning in _last_of(status.warnings, whole)]
+    if whole:
+        notes += [f"{arm}: {found.spent}" for arm, found in status.arms.items() if found.spent is not None]
     if whole and not status.running and status.ended < status.planned and status.study.task.name != IMPORTED_TASK:
         notes.append(f"to go on: hpsearch run {status.folder / 'study.yaml'} --out {status.folder}")
     if whole:

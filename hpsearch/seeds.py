@@ -66,11 +66,16 @@ class Spent:
     cut: int
 
     @classmethod
-    def of(cls, rule: TwoStage, firsts: Iterable[Sequence[float]]) -> Spent:
-        """firsts: the values of the first `min` seeds of each configuration that has them."""
-        wanted = [rule.wanted(first) for first in firsts]
-        cut = sum(number > rule.max for number in wanted)
-        return cls(rule, tuple(min(number, rule.max) for number in wanted), cut)
+    def of(cls, rule: TwoStage, wanted: Iterable[int]) -> Spent:
+        """wanted: of each configuration that has its first seeds."""
+        numbers = list(wanted)
+        cut = sum(number > rule.max for number in numbers)
+        return cls(rule, tuple(min(number, rule.max) for number in numbers), cut)
+
+    @property
+    def more(self) -> int:
+        """Seeds beyond the first ones."""
+        return sum(self.numbers) - self.rule.min * len(self.numbers)
 
     def __str__(self) -> str:
         if not self.numbers:

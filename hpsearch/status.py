@@ -11,6 +11,7 @@ from hpsearch.identity import Identity
 from hpsearch.planning import planned_trials
 from hpsearch.results import DONE, Result, belonging, is_running, read_run
 from hpsearch.running import Running, read_running
+from hpsearch.seeds import Spent
 from hpsearch.study import Study
 from hpsearch.tally import Best, Tally, short_error
 
@@ -23,6 +24,7 @@ class ArmStatus:
     ended: int
     statuses: Mapping[str, int]
     best: Best | None
+    spent: Spent | None = None  # with seeds by spread
 
     @property
     def left(self) -> int:
@@ -143,7 +145,9 @@ class Follower:
 
     def _arm(self, arm: str, now: Running | None) -> ArmStatus:
         tally = self._tally.arms[arm]
-        # The driver's plan is exact; without one, every phase is taken to find what it was asked for.
-        planned = self._planned[arm] if now is None else now.planned.get(arm, self._planned[arm])
+        spent = tally.spent()
+        # The driver's plan is exact; without one, a configuration without its first seeds is taken to need no more.
+        planned = self._planned[arm] + (0 if spent is None else spent.more)
+        planned = planned if now is None else now.planned.get(arm, planned)
         ended = min(planned, sum(tally.statuses[status] for status in DONE))
-        return ArmStatus(planned, ended, +tally.statuses, tally.best())
+        return ArmStatus(planned, ended, +tally.statuses, tally.best(), spent)

@@ -13,6 +13,7 @@ from typing import Any
 
 from hpsearch.analysis.estimate import t_quantile
 from hpsearch.results import DID_NOT_TRAIN, Result
+from hpsearch.seeds import Spent
 from hpsearch.study import Study
 
 FINAL = ("complete", *DID_NOT_TRAIN)  # with the value of a whole training
@@ -34,10 +35,15 @@ class Best:
 
 @dataclass
 class _Cell:
-    """One configuration: the first objective's value and the status of each trial that ended, by id."""
+    """One configuration: the first objective's value and the status of each trial that ended, by id.
+
+    first, wanted: with seeds by spread, the values of its first seeds, and how many seeds these ask for.
+    """
 
     params: Mapping[str, Any]
     ended: dict[str, tuple[float | None, bool]] = field(default_factory=dict)  # (value, did not train)
+    first: dict[int, float] = field(default_factory=dict)
+    wanted: int | None = None
 
     @property
     def values(self) -> list[float]:
@@ -65,6 +71,7 @@ class ArmTally:
         self.samples = 0.0
         self.seconds = 0.0
         self.speed: float | None = None  # samples a second through backward, of the last trial that knows both
+        self._rule = study.two_stage
         self._objective, self._whole = study.objective, len(study.first_seeds)
         self._sign = 1.0 if study.objectives[study.objective] == "maximize" else -1.0
         self._last: dict[str, tuple[str, float, float]] = {}  # trial_id -> status, samples, seconds
@@ -94,8 +101,16 @@ class ArmTally:
         n = len(cell.values)
         squares, df = (self._squares, self._df) if cell.clean else (cell.squares, n - 1)
         half = float(t_quantile(df)) * math.sqrt(squares / df / n) if df > 0 else None
+        if self._rule is not None and cell.wanted is not None:
+            half = self._rule.half(list(cell.first.values()), n)
         trained = not all(untrained for _, untrained in cell.ended.values())
         return Best(cell.params, cell.mean, half, n, trained)
+
+    def spent(self) -> Spent | None:
+        """With seeds by spread: what the configurations of which all first seeds are known come to."""
+        if self._rule is None:
+            return None
+        return Spent.of(self._rule, (cell.wanted for cell in self._cells.values() if cell.wanted is not None))
 
     def _forget(self, trial_id: str) -> None:
         """The last result of an id is the one that counts."""
@@ -113,6 +128,10 @@ class ArmTally:
         if result.status in FINAL:
             value = {**result.metrics, **result.cost}.get(self._objective)
             cell.ended[result.trial_id] = (value, result.status in DID_NOT_TRAIN)
+            if self._rule is not None and value is not None and result.seed < self._rule.min:
+                cell.first[result.seed] = value
+                full = len(cell.first) == self._rule.min
+                cell.wanted = self._rule.wanted(list(cell.first.values())) if full else None
         self._pool(cell, 1)
         if key == self._best:
             self._best = None  # it may have become worse: best() looks at all again

@@ -110,8 +110,9 @@ def test_the_interval_covers_95_percent_of_normal_values_also_where_max_cuts(mos
 
 def test_what_was_spent_is_said():
     rule = TwoStage(min=3, max=10, half_width=0.003)
-    spent = Spent.of(rule, [[0.5, 0.5, 0.5], [0.9, 0.902, 0.904], [0.9, 0.8, 0.7]])
-    assert (spent.numbers, spent.cut) == ((3, 9, 10), 1)
+    firsts = [[0.5, 0.5, 0.5], [0.9, 0.902, 0.904], [0.9, 0.8, 0.7]]
+    spent = Spent.of(rule, map(rule.wanted, firsts))
+    assert (spent.numbers, spent.cut, spent.more) == ((3, 9, 10), 1, 13)
     assert str(spent) == (
         "22 seeds for 3 configurations, 3 to 10 each, 7.33 in the mean, for intervals of ± 0.003; "
         "1 would need more than 10"

@@ -25,6 +25,7 @@ from hpsearch.analysis.across_runs import Scale, Task
 from hpsearch.analysis.answer import TAILS, Answer
 from hpsearch.analysis.axis import key
 from hpsearch.analysis.columns import NO_RESULT, Value, numeric, plain
+from hpsearch.analysis.two_stage import same_seeds
 
 Floats = NDArray[np.float64]
 Mask = NDArray[np.bool_]
@@ -132,7 +133,7 @@ def interval(values: Floats) -> tuple[float, float, float]:
 
 def _values(task: Task, arm: str, names: Sequence[str]) -> dict[str, tuple[dict[str, Value], Floats]]:
     """A setting's text -> its values and its metric with every usual seed, (seeds,)."""
-    trials = task.trials
+    trials = same_seeds(task.trials, task.run.study)
     own = trials[(trials["arm"] == arm) & ~trials["sampling.confirm"] & ~trials["status"].isin(NO_RESULT)]
     columns = [f"params.{name}" for name in names]
     records = own.reindex(columns=columns).astype(object).to_dict("records")

@@ -168,7 +168,8 @@ def _task(run: Run) -> Task | None:
     if not goals:
         return None
     facts = describe_arms(trials, run.study)
-    return Task(run, trials, goals[0], {a.name: a for a in facts}, summarize(trials, goals[0].column))
+    rule = None if run.study is None else run.study.two_stage
+    return Task(run, trials, goals[0], {a.name: a for a in facts}, summarize(trials, goals[0].column, rule))
 
 
 def _why_not_shared(arm: str, tasks: Sequence[Task]) -> str:

@@ -38,6 +38,7 @@ from hpsearch.analysis.robustness import (
 from hpsearch.analysis.safe import SafeRange, safe_ranges
 from hpsearch.analysis.surrogate import MOST
 from hpsearch.analysis.tuning import TuningCurve, tuning_curves
+from hpsearch.analysis.two_stage import same_seeds
 
 if TYPE_CHECKING:
     from hpsearch.study import Study
@@ -120,6 +121,7 @@ def answer(
     along = importance_along(trials, arms, objective, study, final=finals, seed=options.seed)
     told("arms at equal budgets, tuning curves, fronts")
     judged_at = improvements(trials, names, best, judged)
+    even = same_seeds(trials, study)
     return Answers(
         options=options,
         configurations=_with_cliffs(configurations, found, options.seed),
@@ -127,8 +129,8 @@ def answer(
         along=along,
         tuning=tuning_curves(trials, configurations, names, objective),
         improvements=judged_at,
-        budgets=at_equal_budgets(trials, names, objective, judged),
-        attainments=attainments(trials, names, objective),
+        budgets=at_equal_budgets(even, names, objective, judged),
+        attainments=attainments(even, names, objective),
         fronts=tuple(front_probability(trials, front, objective, options.seed) for front in fronts),
     )
 

@@ -65,14 +65,18 @@ def best_of_arms(
     arms: Sequence[str],
     objective: Objective,
     test: Objective | None,
+    seeds: int | None = None,
 ) -> tuple[Best, ...]:
-    """Per arm the configuration with the best mean, and every other one that was confirmed, best first."""
+    """Per arm the configuration with the best mean, and every other one that was confirmed, best first.
+
+    seeds: that make a configuration whole; None for as many as any of the arm has.
+    """
     confirming = table[table["sampling.confirm"]]
     found: list[Best] = []
     for arm in arms:
         rows = configurations[(configurations["arm"] == arm) & (configurations["n"] > 0)]
         # Where seeds are missing the mean is of the lucky ones: such a configuration comes after all whole ones.
-        whole = (rows["n_missing"] == 0) & (rows["n_failed"] == 0) & (rows["n"] >= rows["n"].max())
+        whole = (rows["n_missing"] == 0) & (rows["n_failed"] == 0) & (rows["n"] >= (seeds or rows["n"].max()))
         order = {"whole": False, "mean": not objective.maximize}
         rows = rows.assign(whole=whole).sort_values(list(order), ascending=list(order.values()), kind="stable")
         runs = dict(iter(confirming[confirming["arm"] == arm].groupby("configuration_id")))

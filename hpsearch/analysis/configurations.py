@@ -13,14 +13,17 @@ from hpsearch.analysis.columns import (
     standard,
 )
 from hpsearch.analysis.estimate import t_quantile
+from hpsearch.analysis.two_stage import with_two_stages
+from hpsearch.seeds import TwoStage
 
 KEYS = ["arm", "configuration_id"]
 
 
-def summarize(table: pd.DataFrame, metric: str = "val_accuracy") -> pd.DataFrame:
+def summarize(table: pd.DataFrame, metric: str = "val_accuracy", rule: TwoStage | None = None) -> pd.DataFrame:
     """Statistics of every configuration over its seeds, without the confirmation runs.
 
-    `metric` is a name under metrics. or cost., or a whole column name. Columns, in the metric's own unit:
+    `metric` is a name under metrics. or cost., or a whole column name. rule: of a study with seeds by spread. Columns,
+    in the metric's own unit:
 
     arm, configuration_id, params.*;
     n, mean, sd (ddof 1): over trials that ended with this metric, whether they trained or not;
@@ -28,7 +31,7 @@ def summarize(table: pd.DataFrame, metric: str = "val_accuracy") -> pd.DataFrame
     n_ended: complete, diverged or collapsed;
     n_not_trained, share_not_trained: diverged and collapsed, over all that ended;
     n_failed: failed or stopped, in no mean; n_missing: ended, but without this metric;
-    low, high: 95 % interval of the mean; interval: how it was made, "pooled", "own" or "none" (NaN);
+    low, high: 95 % interval of the mean; interval: how it was made, "pooled", "own", "two-stage" or "none" (NaN);
     cost.backward_samples, cost.flops, cost.seconds: means over trials that ended.
     """
     trials = standard(table)
@@ -49,7 +52,8 @@ def summarize(table: pd.DataFrame, metric: str = "val_accuracy") -> pd.DataFrame
     )
     rows["share_not_trained"] = rows["n_not_trained"] / rows["n_ended"].where(rows["n_ended"] > 0)
     params = trials.drop_duplicates(KEYS).set_index(KEYS)[parameter_columns(trials)]
-    return params.join(_with_intervals(rows), how="right").reset_index()
+    made = params.join(_with_intervals(rows), how="right").reset_index()
+    return with_two_stages(made, trials, metric_column(trials, metric), rule)
 
 
 def metric_column(table: pd.DataFrame, metric: str) -> str:

@@ -274,5 +274,5 @@ def _take(greedy: Greedy, points: int, n: int) -> Iterator[int]:
 
 
 def _seeds(models: Sequence[Model], study: Study | None) -> int:
-    declared = getattr(study, "seeds", None)
-    return len(declared) if declared else max([1, *(m.setting.seeds for m in models)])
+    """Of a new configuration; with seeds by spread the fewest."""
+    return len(study.first_seeds) if study is not None else max([1, *(m.setting.seeds for m in models)])

@@ -16,6 +16,7 @@ from hpsearch.analysis.inputs import Inputs
 from hpsearch.analysis.objective import Objective
 from hpsearch.analysis.seeds import SeedEffect, seed_effect
 from hpsearch.analysis.surrogate import Surrogate, fit_surrogate
+from hpsearch.analysis.two_stage import same_seeds
 
 if TYPE_CHECKING:
     from hpsearch.study import Study
@@ -71,8 +72,9 @@ def fit_model(
         rows = rows[by_eye]
         own = own[own["configuration_id"].isin(rows["configuration_id"])]
     arm = study.arms.get(facts.name) if study is not None else None
+    rule = study.two_stage if study is not None else None
     inputs = Inputs.of_arm({n: c.axis for n, c in facts.cells.items()}, arm, rows)
-    effect = seed_effect(own, objective.column)
+    effect = seed_effect(same_seeds(own, study), objective.column)
     failed = numeric(own[own["status"].isin(NOT_TRAINED)], objective.column)
     chance = float(failed.mean()) if failed.notna().any() else math.nan
     found = fit_surrogate(rows, inputs, effect, chance, seed)
@@ -80,7 +82,7 @@ def fit_model(
     setting = Setting(
         surface="cliff" if (rows["n_not_trained"] > 0).any() else "smooth",
         samplers=tuple(dict.fromkeys(s for s in rows["configuration_id"].map(drawn) if even or s in EVEN)),
-        seeds=int(rows["n"].median()) if len(rows) else 0,
+        seeds=rule.min if rule is not None else int(rows["n"].median()) if len(rows) else 0,
         configurations=int(by_eye.sum()),
         inputs=len(inputs),
     )

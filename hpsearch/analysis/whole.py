@@ -101,9 +101,9 @@ def _tables(table: pd.DataFrame, study: "Study | None", objectives: dict[str, st
     arms = describe_arms(trials, study)
     names = [arm.name for arm in arms]
     metric = goals[0].column if goals else "val_accuracy"
-    configurations = summarize(trials, metric)
+    configurations = summarize(trials, metric, None if study is None else study.two_stage)
     test = on_test(trials, goals[0]) if goals else None
-    best = best_of_arms(trials, configurations, names, goals[0], test) if goals else ()
+    best = best_of_arms(trials, configurations, names, goals[0], test, _seeds(study)) if goals else ()
     return Analysis(
         trials=trials,
         objectives=goals,
@@ -118,6 +118,11 @@ def _tables(table: pd.DataFrame, study: "Study | None", objectives: dict[str, st
         surfaces=_surfaces(configurations, arms, {}),
         failures=failures(configurations, arms),
     )
+
+
+def _seeds(study: "Study | None") -> int | None:
+    """How many each configuration has at least, where they differ in that by plan."""
+    return None if study is None or study.two_stage is None else study.two_stage.min
 
 
 def _surfaces(

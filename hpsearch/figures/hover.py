@@ -11,7 +11,12 @@ from hpsearch.analysis.objective import Objective
 from hpsearch.figures import format as fmt
 from hpsearch.figures.style import safe
 
-HOW = {"pooled": "variance of the arm", "own": "its own variance", "cliff": "by the surrogate, beside a cliff"}
+HOW = {
+    "pooled": "variance of the arm",
+    "own": "its own variance",
+    "two-stage": "spread of its first seeds",
+    "cliff": "by the surrogate, beside a cliff",
+}
 
 # One row of a table. Rows are dicts here, because a pandas row takes a hundred times longer to read.
 Row = dict[Any, Any]

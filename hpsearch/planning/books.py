@@ -139,8 +139,10 @@ class Books:
     def spent(self) -> Spent | None:
         """What the two stages came to over the planned configurations."""
         rule = self._study.two_stage
-        firsts = (self._first_values(configuration) for configuration in self.planned.values())
-        return None if rule is None else Spent.of(rule, (first for first in firsts if first is not None))
+        if rule is None:
+            return None
+        firsts = map(self._first_values, self.planned.values())
+        return Spent.of(rule, (rule.wanted(first) for first in firsts if first is not None))
 
     def _first_values(self, configuration: Configuration) -> list[float] | None:
         results = [self._results.get(trial_id) for trial_id in self.first(configuration).values()]

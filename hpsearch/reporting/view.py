@@ -11,6 +11,7 @@ from hpsearch.analysis.columns import STATUSES
 from hpsearch.analysis.overview import Overview, describe_run
 from hpsearch.figures import format as fmt
 from hpsearch.figures.result import Result
+from hpsearch.seeds import in_words
 from hpsearch.study import Study
 
 
@@ -78,6 +79,7 @@ def _facts(result: Result, run: Overview) -> tuple[tuple[str, str], ...]:
         ("Shared settings", fmt.settings(study.optimizer) if study is not None else ""),
         ("Selected on", _objectives(result)),
         ("Seeds", _numbers(run.seeds)),
+        ("Seeds a configuration", _seeds_each(result)),
         ("Confirmation seeds", _numbers(run.confirm_seeds)),
         ("Compute", ", ".join(_total(name, totals[name]) for name in totals if name != "seconds")),
         ("Time in trials", _total("seconds", totals["seconds"]) if "seconds" in totals else ""),
@@ -88,6 +90,16 @@ def _facts(result: Result, run: Overview) -> tuple[tuple[str, str], ...]:
         ("Analysed by", f"hpsearch {result.document['hpsearch_version']}"),
     ]
     return tuple((name, value) for name, value in rows if value)
+
+
+def _seeds_each(result: Result) -> str:
+    """With seeds by spread: the rule, and what it came to."""
+    study = result.study
+    if study is None or study.two_stage is None:
+        return ""
+    numbers = [entry["n"] for entry in result.document["configurations"] if entry["n"]]
+    spent = f": {fmt.number(sum(numbers) / len(numbers))} in the mean" if numbers else ""
+    return f"{in_words(study.seeds)}, fixed by the first {study.two_stage.min} (Stein 1945){spent}"
 
 
 def _commit(study: Study | None) -> str:

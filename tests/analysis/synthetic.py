@@ -58,8 +58,13 @@ class Study:
         default_factory=lambda: {"base": "sgd", "momentum": 0.9, "schedule": "cosine", "epochs": EPOCHS}
     )
     seeds: tuple[int, ...] = (0, 1, 2)
+    two_stage: None = None
     confirm: Confirm | None = field(default_factory=Confirm)
     objectives: dict[str, str] = field(default_factory=lambda: {"val_accuracy": "maximize", "flops": "minimize"})
+
+    @property
+    def first_seeds(self) -> tuple[int, ...]:
+        return self.seeds
 
 
 LR = Parameter(0.02, 0.5, log=True)

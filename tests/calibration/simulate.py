@@ -41,6 +41,7 @@ class Study:
 
     arms: dict[str, Arm]
     objectives: dict[str, str] = field(default_factory=lambda: {"val_accuracy": "maximize"})
+    two_stage: None = None
 
 
 @dataclass(frozen=True)
