@@ -17,6 +17,7 @@ import torch
 from hpsearch import __version__
 from hpsearch.check import Checked, check_study
 from hpsearch.errors import InputError
+from hpsearch.execution.hopeless import Hopeless
 from hpsearch.execution.interrupts import Interrupts
 from hpsearch.execution.progress import Progress, RunningFile, terminal_outlet
 from hpsearch.execution.session import agents, own_processes, ray_session
@@ -101,6 +102,7 @@ def run_checked(
         progress = Progress(checked.study, planner, known, folder)
         progress.outlets += [*terminal_outlet(quiet), RunningFile(folder)]
         mirror = Mirror(folder, checked.study, known, lambda warning: _warn(warning, quiet))
+        hopeless = Hopeless(checked.study.arms, known)
         written: list[Result] = []
 
         def record(new: list[Result]) -> None:
@@ -110,6 +112,7 @@ def run_checked(
                 written.extend(new)
             mirror.add(new)
             progress.add(new)
+            hopeless.add(new)
 
         interrupts.message = lambda: (
             f"interrupted: {len(written)} trials ended in this run and are kept in {folder}; "

@@ -102,4 +102,6 @@ class _Refresh(tune.Callback):
         return {}
 
     def on_step_end(self, iteration: int, trials: list[Any], **info: Any) -> None:
+        if self._searcher.failure is not None:
+            raise self._searcher.failure  # now: what still trains could not be kept
         self._progress.refresh(self._searcher.training)
