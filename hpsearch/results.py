@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -14,12 +13,15 @@ from typing import TYPE_CHECKING, Any, Self
 
 from hpsearch.errors import InputError, RunError
 from hpsearch.identity import Identity
+from hpsearch.line import parse_line
+from hpsearch.lock import FolderLock, is_held
 from hpsearch.space import active
 from hpsearch.study import Study, read_study
 
 if TYPE_CHECKING:
     import pandas
 
+TRIALS = "trials.jsonl"
 DONE = ("complete", "diverged", "collapsed", "stopped")
 DID_NOT_TRAIN = ("diverged", "collapsed")
 
@@ -64,9 +66,7 @@ class Result:
     @classmethod
     def from_line(cls, line: bytes) -> Self:
         """Raises ValueError for a line that is torn or not a result."""
-        data = json.loads(line)
-        if not isinstance(data, dict) or not {"trial_id", "arm", "params", "seed", "status"} <= data.keys():
-            raise ValueError("not a result")
+        data = parse_line(line)
         if not data.keys() <= cls.__dataclass_fields__.keys():  # of a later version
             data = {key: value for key, value in data.items() if key in cls.__dataclass_fields__}
         return cls(**data)
@@ -75,34 +75,27 @@ class Result:
 class RunFolder:
     """A run folder held by one driver: locked while open, results appended and synced one by one.
 
-    The lock is the operating system's: it is gone with the process, however that ends.
+    Raises InputError for a place that cannot be one, or that another driver holds; RunError where the disk refuses.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         try:
             path.mkdir(parents=True, exist_ok=True)
-            self._file = (path / "trials.jsonl").open("ab+")
-            self._lock = (path / "lock").open("a+")
+            self._file = (path / TRIALS).open("ab+")
         except OSError as error:
-            raise InputError(f"{path}: cannot be used as a run folder: {error.strerror}") from None
+            where = TRIALS if path.is_dir() else "not a folder that can be made"
+            raise InputError(f"{path}: cannot be used as a run folder: {where}: {error.strerror}") from None
         try:
-            fcntl.flock(self._lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            self._lock.seek(0)
-            holder = self._lock.read().strip() or "another process"
-            self.close()
-            raise InputError(
-                f"{path}: {holder} is running in this folder; wait for it, or give another --out"
-            ) from None
-        self._lock.truncate(0)
-        self._lock.write(f"process {os.getpid()} on {os.uname().nodename}")
+            self._lock = FolderLock(path)
+        except BaseException:
+            self._file.close()
+            raise
         try:
-            self._lock.flush()
             self._end_torn_line()
         except OSError as error:
             self.close()
-            raise RunError(f"{path}: cannot write: {error.strerror}; what is there is kept") from error
+            raise RunError(f"{path / TRIALS}: cannot write: {error.strerror}; what is there is kept") from error
 
     def __enter__(self) -> Self:
         return self
@@ -127,11 +120,11 @@ class RunFolder:
             self._file.flush()
             os.fsync(self._file.fileno())
         except OSError as error:
-            raise RunError(
-                f"{self.path / 'trials.jsonl'}: cannot write: {error.strerror}; what is there is kept"
-            ) from error
+            raise RunError(f"{self.path / TRIALS}: cannot write: {error.strerror}; what is there is kept") from error
 
     def write_study(self, study: Study) -> None:
+        for torn in self.path.glob(".study.yaml.*"):  # of a driver that was killed while it wrote
+            torn.unlink(missing_ok=True)
         write_atomically(self.path / "study.yaml", study.to_yaml().encode())
 
     def _end_torn_line(self) -> None:
@@ -164,33 +157,30 @@ def remove_checkpoints(path: Path, ended: Iterable[Result]) -> None:
 
 def is_running(path: Path) -> bool:
     """Whether a driver holds the run folder now."""
-    lock = path / "lock"
-    if not lock.exists():
-        return False
-    with lock.open() as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
+    return is_held(path)
 
 
 def read_results(path: Path) -> tuple[list[Result], list[str]]:
-    """The last result of every trial in a run folder, in order of arrival, and a warning for each unreadable line."""
-    file = path / "trials.jsonl"
+    """The last result of every trial in a run folder, in order of arrival, and a warning for each unreadable line.
+
+    Raises InputError where the file cannot be read.
+    """
+    file = path / TRIALS
     latest: dict[str, Result] = {}
     warnings = []
-    if not file.exists():
+    try:
+        content = file.read_bytes()
+    except FileNotFoundError:
         return [], []
-    for number, line in enumerate(file.read_bytes().split(b"\n"), start=1):
+    except OSError as error:
+        raise InputError(f"{file}: cannot be read: {error.strerror}") from None
+    for number, line in enumerate(content.split(b"\n"), start=1):
         if not line.strip():
             continue
         try:
             result = Result.from_line(line)
-        except (ValueError, TypeError):
-            warnings.append(
-                f"{file}:{number}: not a whole result (a write was cut off here); that trial counts as not run"
-            )
+        except ValueError as error:
+            warnings.append(f"{file}:{number}: {error}; that trial counts as not run")
             continue
         latest.pop(result.trial_id, None)
         latest[result.trial_id] = result
