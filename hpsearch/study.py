@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
+from hpsearch import __version__
 from hpsearch.errors import InputError, dotted, nearest, show
 from hpsearch.hyperparameters import Settings, finite
 from hpsearch.models import AsTuple, Model, Name, Scalar, rule, validate, whole
@@ -269,8 +271,31 @@ def build_study(document: Document, overrides: Iterable[str], folders: Sequence[
 
 def read_study(path: Path) -> Study:
     """The study.yaml of a run folder: its spaces are written out, and its task is not imported."""
-    study, _ = build_study(read_yaml(path), (), [])
+    document = read_yaml(path)
+    try:
+        study, _ = build_study(document, (), [])
+    except InputError as error:
+        recorded = document.data.get("recorded")
+        later = _later(recorded.get("versions")) if isinstance(recorded, dict) else None
+        if later is None:
+            raise
+        raise InputError(
+            f"{path}: was written by hpsearch {later}, which knows more than this one, {__version__}: use that\n{error}"
+        ) from None
     return study
+
+
+def later_version(study: Study) -> str | None:
+    """The hpsearch that wrote a run folder's study.yaml, where it is later than this one."""
+    return None if study.recorded is None else _later(study.recorded.versions)
+
+
+def _later(versions: Any) -> str | None:
+    wrote = versions.get("hpsearch") if isinstance(versions, dict) else None
+    if not isinstance(wrote, str) or len(wrote) > 40:
+        return None
+    there, here = ([int(part) for part in re.findall(r"[0-9]+", text)[:3]] for text in (wrote, __version__))
+    return wrote if there > here else None
 
 
 def parse_study(text: str, label: str = "study") -> Study:

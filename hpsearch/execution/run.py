@@ -15,6 +15,7 @@ from typing import Any
 import torch
 
 from hpsearch import __version__
+from hpsearch.changes import describe_changes
 from hpsearch.check import Checked, check_study
 from hpsearch.errors import InputError
 from hpsearch.execution.hopeless import Hopeless
@@ -25,7 +26,7 @@ from hpsearch.interchange.mirror import Mirror
 from hpsearch.planning import Planner
 from hpsearch.results import DONE, Result, RunFolder, belonging, read_results, remove_checkpoints
 from hpsearch.status import failures
-from hpsearch.study import Recorded, Study, build_study, load_study, read_study
+from hpsearch.study import Recorded, Study, build_study, later_version, load_study, read_study
 from hpsearch.tasks.registry import source_hash
 from hpsearch.yamlfile import Document, parse_yaml
 
@@ -82,11 +83,11 @@ def run_checked(
 ) -> RunSummary:
     """As run(), for a study that has been read and checked; in a block of `interrupts`."""
     started = time.monotonic()
-    _refuse_other_study(folder, checked.study)
+    before = _before(folder, checked.study)
     with RunFolder(folder) as run_folder:
         results, warnings = read_results(folder)
         known = belonging(results, checked.study, checked.identity)
-        warnings += _changed_source(folder, checked)
+        warnings += [] if before is None else _what_changed(before, checked, folder)
         set_aside = len(results) - len(known)
         if set_aside:
             warnings.append(
@@ -190,24 +191,32 @@ def _as_document(study: Study) -> tuple[Study, Document]:
     return build_study(parse_yaml(study.to_yaml(), f"study {study.name}"), (), [])
 
 
-def _refuse_other_study(folder: Path, study: Study) -> None:
-    if (folder / "study.yaml").is_file():
-        there = read_study(folder / "study.yaml")
-        if there.name != study.name:
-            raise InputError(f"{folder}: holds a run of study {there.name!r}, not {study.name!r}; give another --out")
-
-
-def _changed_source(folder: Path, checked: Checked) -> list[str]:
-    """A user's own code enters ids by its name only: say when it is no longer what made the results."""
+def _before(folder: Path, study: Study) -> Study | None:
+    """What the folder was last run with; raises InputError where that is another study."""
     if not (folder / "study.yaml").is_file():
-        return []
-    before = read_study(folder / "study.yaml").recorded
-    if before is None or before.task_source in (None, source_hash(checked.task)):
-        return []
-    return [
-        f"the source of task {checked.study.task.name!r} has changed since the last run here; done trials are kept "
-        "as they are. Raise its `semantics` number if results would differ"
-    ]
+        return None
+    before = read_study(folder / "study.yaml")
+    if before.name != study.name:
+        raise InputError(f"{folder}: holds a run of study {before.name!r}, not {study.name!r}; give another --out")
+    return before
+
+
+def _what_changed(before: Study, checked: Checked, folder: Path) -> list[str]:
+    told = []
+    later = later_version(before)
+    if later is not None:
+        told.append(f"{folder} was last run with hpsearch {later}, and this is {__version__}: what it knew is kept")
+    lines = describe_changes(before, checked.study)
+    if lines:
+        told.append("\n  ".join([f"the study has changed since the last run in {folder}:", *lines]))
+    # A user's own code enters ids by its name only: say when it is no longer what made the results.
+    recorded = before.recorded
+    if recorded is not None and recorded.task_source not in (None, source_hash(checked.task)):
+        told.append(
+            f"the source of task {checked.study.task.name!r} has changed since the last run here; done trials are kept "
+            "as they are. Raise its `semantics` number if results would differ"
+        )
+    return told
 
 
 def _recorded(checked: Checked) -> Recorded:
