@@ -12,11 +12,13 @@ from hpsearch.errors import KeyPath, Mistake, nearest, show
 from hpsearch.hyperparameters import BASES, HYPERPARAMETERS, check, check_name
 from hpsearch.identity import Identity
 from hpsearch.optim.sam_on import normalization
+from hpsearch.sampling import ADAPTIVE
 from hpsearch.space import Parameter, ordered
 from hpsearch.streams import GlobalGenerators
 from hpsearch.study import Arm, Study
 from hpsearch.tasks import Task, TrainFunction, is_task_class
 from hpsearch.tasks.trial_run import try_task
+from hpsearch.warm_start import WarmStart, read_warm_start
 from hpsearch.yamlfile import Document
 
 COSTS = ("backward_samples", "flops", "seconds", "peak_memory_bytes")
@@ -29,6 +31,7 @@ class Checked:
     study: Study
     task: type[Task] | TrainFunction
     identity: Identity
+    warm: WarmStart = WarmStart()
 
 
 def check_study(study: Study, document: Document, folder: Path | None = None) -> Checked:
@@ -39,14 +42,17 @@ def check_study(study: Study, document: Document, folder: Path | None = None) ->
         mistakes = [*_check_optimizer(study, task), *_check_objectives(study, task), *_check_stopping(study)]
     else:
         mistakes = list(_check_function(study))
-    mistakes += [*_check_conditions(study), *check_sampling(study)]
+    mistakes += [*_check_conditions(study), *check_sampling(study), *_check_warm_start(study)]
     if mistakes:
         raise document.error(list(dict.fromkeys(mistakes)))  # arms may share a mistake of the optimizer section
     with told(document):
         named = name_task(study, found)
         if is_task_class(found):
             try_task(task, study.first_seeds[0])
-    return Checked(study, found, Identity(study, named, not is_task_class(found)))
+    warm, mistakes = read_warm_start(study, named, folder or Path())
+    if mistakes:
+        raise document.error(mistakes)
+    return Checked(study, found, Identity(study, named, not is_task_class(found)), warm)
 
 
 def _check_optimizer(study: Study, task: Task) -> Iterator[Mistake]:
@@ -190,6 +196,12 @@ def _check_whens(path: KeyPath, arm: Arm) -> Iterator[Mistake]:
                 yield Mistake(at, rule, ", ".join(known) or "none: the arm has no other key", nearest(key, known))
             elif key in arm.parameters and not arm.parameters[key].contains(value):
                 yield Mistake(at, f"{key} can never be {show(value)}", arm.parameters[key].allowed())
+
+
+def _check_warm_start(study: Study) -> Iterator[Mistake]:
+    if study.warm_start and not any(phase.sampler in ADAPTIVE for arm in study.arms for phase in study.phases(arm)):
+        rule = "has nobody to tell: no phase of the study adapts"
+        yield Mistake(("warm_start",), rule, f"a phase of {', '.join(ADAPTIVE)}, or no warm_start")
 
 
 def _check_stopping(study: Study) -> Iterator[Mistake]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import statistics
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
@@ -14,10 +14,12 @@ import torch
 
 from hpsearch.check import Checked
 from hpsearch.hyperparameters import Settings
-from hpsearch.planning import phase_sizes, planned_trials
+from hpsearch.planning import expected_sizes, most_trials, phase_sizes, planned_trials
 from hpsearch.probing import Timed, time_study
 from hpsearch.results import Result, belonging, read_results
 from hpsearch.sampling import ADAPTIVE, Params, Sequence, random_points
+from hpsearch.study import Study
+from hpsearch.tally import Tally
 from hpsearch.tasks import Task
 from hpsearch.training.batches import crop
 from hpsearch.training.cost import flops_per_sample
@@ -48,6 +50,7 @@ class Prediction:
     longest: float = 0.0  # seconds of the longest pack: in the mean half of it is waited for in the end
     packs: float = 0.0  # that are left
     start: float = 0.0  # seconds until the first trial starts
+    notes: tuple[str, ...] = ()
 
     @property
     def seconds(self) -> float | None:
@@ -79,7 +82,8 @@ def predict(checked: Checked, folder: Path) -> Prediction:
         timed = time_study(study, points, device, concurrent)
     arms, longest, packs = {}, 0.0, 0.0
     for arm, mine in by_arm.items():
-        trials = planned_trials(study, arm)
+        spent = Tally(study, mine).arms[arm].spent()
+        trials = planned_trials(study, arm) + (0 if spent is None else spent.more)
         left = max(0, trials - len(mine))
         costs = (
             _by_results(mine) if checked.identity.function else _by_model(checked, arm, mine, timed.get(arm), device)
@@ -89,10 +93,23 @@ def predict(checked: Checked, folder: Path) -> Prediction:
             longest = max(longest, costs[2] * seeds)
             packs += left / len(study.first_seeds)
         arms[arm] = ArmPrediction(
-            sum(phase_sizes(study, arm)), trials, len(mine), *(None if cost is None else cost * left for cost in costs)
+            sum(expected_sizes(study, arm)),
+            trials,
+            len(mine),
+            *(None if cost is None else cost * left for cost in costs),
         )
     start = RAY_SECONDS + max((found.ready for found in timed.values()), default=RAY_SECONDS)
-    return Prediction(arms, concurrent, device, all(by_arm.values()), longest, packs, start)
+    notes = (*checked.warm.notes, *_seeds_by_spread(study, sum(arm.trials for arm in arms.values())))
+    return Prediction(arms, concurrent, device, all(by_arm.values()), longest, packs, start, notes)
+
+
+def _seeds_by_spread(study: Study, least: int) -> Iterator[str]:
+    if study.two_stage is not None:
+        most = sum(most_trials(study, arm) for arm in study.arms)
+        yield (
+            f"seeds by spread: at least {least} trials, at most {most}, as each configuration's first "
+            f"{study.two_stage.min} seeds ask for; costs and time are of the {least}"
+        )
 
 
 Costs = tuple[float | None, float | None, float | None]  # of a trial: backward samples, FLOPs, seconds

@@ -173,6 +173,16 @@ class Recorded(Model):
     task_source: str | None = None
 
 
+def _folders(value: Any) -> Any:
+    """One folder, or a list of them."""
+    listed = [value] if isinstance(value, str) else value
+    if not isinstance(listed, (list, tuple)) or not all(isinstance(name, str) and name for name in listed):
+        raise rule(f"got {show(value)}", "the folder of an earlier run, or a list of them")
+    if len(set(listed)) < len(listed):
+        raise rule(f"got {show(value)}", "each folder once")
+    return tuple(listed)
+
+
 def _objectives(value: dict[str, str]) -> dict[str, str]:
     if not value:
         raise rule("got an empty mapping", "at least one objective, e.g. val_accuracy: maximize")
@@ -192,6 +202,7 @@ class Study(Model):
     sampling_seed: Annotated[int, whole(0, MAX_SEED - 1)] = 0
     seeds: Annotated[Seeds, BeforeValidator(read_seeds)]
     confirm: Confirm | None = None
+    warm_start: Annotated[tuple[str, ...], BeforeValidator(_folders)] = ()  # earlier runs, relative to where it runs
     objectives: Annotated[dict[Name, Literal["maximize", "minimize"]], AfterValidator(_objectives)]
     resources: Resources = Resources()
     stopping: Stopping | None = None

@@ -66,6 +66,8 @@ def print_plan(study: Study, prediction: Prediction, folder: Path, budget: float
     )
     if budget is not None and total is not None and total > budget:
         _print(f"the budget, {format_duration(budget)}, ends before the plan: about {budget / total:.0%} would run")
+    for note in prediction.notes:
+        _print(note)
     _print(f"run folder: {folder}")
 
 

@@ -84,10 +84,12 @@ def run_checked(
     """As run(), for a study that has been read and checked; in a block of `interrupts`."""
     started = time.monotonic()
     before = _before(folder, checked.study)
+    _refuse_own_folder(folder, checked.study)
     with RunFolder(folder) as run_folder:
         results, warnings = read_results(folder)
         known = belonging(results, checked.study, checked.identity)
         warnings += [] if before is None else _what_changed(before, checked, folder)
+        warnings += checked.warm.notes
         set_aside = len(results) - len(known)
         if set_aside:
             warnings.append(
@@ -189,6 +191,12 @@ def _asks_for_token() -> bool:
 
 def _as_document(study: Study) -> tuple[Study, Document]:
     return build_study(parse_yaml(study.to_yaml(), f"study {study.name}"), (), [])
+
+
+def _refuse_own_folder(folder: Path, study: Study) -> None:
+    own = [name for name in study.warm_start if Path(name).resolve() == folder.resolve()]
+    if own:
+        raise InputError(f"warm_start: {own[0]} is this run's own folder: what is in it is known without; leave it out")
 
 
 def _before(folder: Path, study: Study) -> Study | None:

@@ -14,10 +14,13 @@ if TYPE_CHECKING:
 
 
 class Suggestions:
-    """The sampler is made at the first ask, and told of every configuration of the arm that is known by then."""
+    """The sampler is made at the first ask, and told of every configuration of the arm that is known by then: of
+    a warm start's first.
+    """
 
     def __init__(self, checked: Checked, arm: str, books: Books) -> None:
         self._study, self._arm, self._books = checked.study, arm, books
+        self._warm = checked.warm.points.get(arm, ())
         self._asked: dict[str, Asked] = {}  # configurations that the sampler waits for
         self._told: set[str] = set()
         self._adaptive: Adaptive | None = None
@@ -56,6 +59,8 @@ class Suggestions:
     def _get_adaptive(self) -> Adaptive:
         if self._adaptive is None:
             self._adaptive = Adaptive(self._study, self._arm)
+            for params, values in self._warm:
+                self._adaptive.add(params, values)
             for configuration in self._books.known().values():
                 if configuration.configuration_id not in self._books.waiting:
                     self.tell(configuration)
