@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO, Protocol
 
 import torch
 
@@ -14,14 +15,53 @@ FIRST = 60.0  # seconds of training before the first checkpoint: shorter trials 
 SHARE = 0.02  # of the trial's time that writing may take
 
 
-class Checkpoint:
-    """A file that holds the newest state. identity: what the state belongs to; another one's file is not read.
+class Store(Protocol):
+    """Where the newest state of one trial is kept. It is the old one or the new one, whatever happens between."""
 
-    Nothing but tensors and plain values is written, and read with torch's restricted loader.
+    def read(self) -> BinaryIO | None:
+        """What was written last, to be closed by the caller; None where there is nothing."""
+        ...
+
+    def write(self, dump: Callable[[BinaryIO], None]) -> None:
+        """Keeps what dump() writes into the file that it is given. Raises OSError where it cannot."""
+        ...
+
+
+class File:
+    """A store on a disk that this process can write."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def read(self) -> BinaryIO | None:
+        try:
+            return self.path.open("rb")
+        except OSError:
+            return None
+
+    def write(self, dump: Callable[[BinaryIO], None]) -> None:
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}-{threading.get_native_id()}")
+        try:
+            with beside.open("wb") as file:
+                dump(file)
+                file.flush()
+                os.fsync(file.fileno())
+            beside.replace(self.path)
+        finally:
+            beside.unlink(missing_ok=True)
+
+
+class Checkpoint:
+    """The newest state of a trial. identity: what the state belongs to; another one's is not read.
+
+    place: a store, or the file that is one. Nothing but tensors and plain values is written, and read with torch's
+    restricted loader.
     """
 
-    def __init__(self, path: Path, identity: Mapping[str, Any], first: float | None = None) -> None:
-        self.path, self.identity, self.first = path, dict(identity), FIRST if first is None else first
+    def __init__(self, place: Path | Store, identity: Mapping[str, Any], first: float | None = None) -> None:
+        self.store: Store = File(place) if isinstance(place, Path) else place
+        self.identity, self.first = dict(identity), FIRST if first is None else first
         self._since = time.monotonic()
         self._took = 0.0
 
@@ -29,32 +69,31 @@ class Checkpoint:
         return time.monotonic() - self._since >= max(self.first, self._took / SHARE)
 
     def save(self, state: Mapping[str, Any]) -> None:
-        """The file is the old one or the new one, whatever happens between. Raises OSError when the disk refuses."""
+        """Raises OSError when the store refuses; what it had is kept then."""
         started = time.monotonic()
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}")
+
+        def dump(file: BinaryIO) -> None:
+            try:
+                torch.save({"identity": self.identity, "state": dict(state)}, file)
+            except RuntimeError as error:  # what torch makes of a disk that is full in the middle
+                raise OSError(str(error)) from None
+
         try:
-            with beside.open("wb") as file:
-                try:
-                    torch.save({"identity": self.identity, "state": dict(state)}, file)
-                except RuntimeError as error:  # what torch makes of a disk that is full in the middle
-                    raise OSError(str(error)) from None
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self.path)
+            self.store.write(dump)
         finally:
-            beside.unlink(missing_ok=True)
             self._since = time.monotonic()
             self._took = self._since - started
 
     def load(self) -> dict[str, Any] | None:
-        """The state, its tensors on the CPU; None where there is no file, or none that can be used."""
-        try:
-            found = torch.load(self.path, map_location="cpu", weights_only=True)
-        except FileNotFoundError:
+        """The state, its tensors on the CPU; None where there is none, or none that can be used."""
+        file = self.store.read()
+        if file is None:
             return None
-        except Exception:  # torn, or not a checkpoint: torch raises many kinds
-            return None
+        with file:
+            try:
+                found = torch.load(file, map_location="cpu", weights_only=True)
+            except Exception:  # torn, or not a checkpoint: torch raises many kinds
+                return None
         if not isinstance(found, dict) or found.get("identity") != self.identity:
             return None
         return dict(found["state"])

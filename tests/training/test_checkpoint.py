@@ -1,3 +1,4 @@
+import io
 import subprocess
 import sys
 from pathlib import Path
@@ -176,3 +177,34 @@ def test_what_computed_the_trial_otherwise_starts_anew(tmp_path, monkeypatch, ot
 def test_short_trials_leave_no_file(tmp_path):
     train(Drawing(), settings("sgd"), 5, checkpoint=tmp_path / "trial.pt")
     assert list(tmp_path.iterdir()) == []
+
+
+class Distant:
+    """A store that is no file; it can be made to refuse."""
+
+    def __init__(self):
+        self.content, self.refuses = None, False
+
+    def read(self):
+        return None if self.content is None else io.BytesIO(self.content)
+
+    def write(self, dump):
+        if self.refuses:
+            raise OSError("nobody there")
+        buffer = io.BytesIO()
+        dump(buffer)
+        self.content = buffer.getvalue()
+
+
+def test_a_trial_goes_on_from_any_store():
+    store = Distant()
+    assert_goes_on(Drawing, settings("fmsam"), store, 13)
+    before = store.content
+    store.refuses = True
+    with pytest.raises(OSError):
+        Checkpoint(store, {"who": "me"}).save({"weights": torch.ones(3)})
+    assert store.content == before
+    same(
+        finish(TrialRun(Drawing(), settings("sgd"), 5, checkpoint=Checkpoint(store, {"who": "you"}, first=0.0))),
+        finish(TrialRun(Drawing(), settings("sgd"), 5)),
+    )
