@@ -10,7 +10,7 @@ from typing import Any
 
 from hpsearch import __version__
 from hpsearch.check import COSTS, Checked
-from hpsearch.execution.session import Capacity
+from hpsearch.execution.capacity import Capacity
 from hpsearch.planning import Pack
 from hpsearch.results import Result, checkpoint_of
 from hpsearch.training.engine import SWITCHES
@@ -40,7 +40,7 @@ class Exchange:
         return PackOrder(
             task=study.task.name,
             options=study.task.options,
-            folder=str(self._folder),
+            folder="" if self._capacity.joined else str(self._folder),
             params=params,
             seeds=tuple(pack.seeds),
             objectives=tuple(study.objectives),

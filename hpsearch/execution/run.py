@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,13 +19,15 @@ from hpsearch import __version__
 from hpsearch.changes import describe_changes
 from hpsearch.check import Checked, check_study
 from hpsearch.errors import InputError
+from hpsearch.execution.cluster import find_address, refuse_lost_folder
 from hpsearch.execution.hopeless import Hopeless
 from hpsearch.execution.interrupts import Interrupts
 from hpsearch.execution.progress import Progress, RunningFile, terminal_outlet
 from hpsearch.execution.session import agents, own_processes, ray_session
+from hpsearch.execution.shipping import shipment
 from hpsearch.interchange.mirror import Mirror
 from hpsearch.planning import Planner
-from hpsearch.results import DONE, Result, RunFolder, belonging, read_results, remove_checkpoints
+from hpsearch.results import DONE, Result, RunFolder, belonging, checkpoint_of, read_results, remove_checkpoints
 from hpsearch.status import failures
 from hpsearch.study import Recorded, Study, build_study, later_version, load_study, read_study
 from hpsearch.tasks.registry import source_hash
@@ -59,8 +62,9 @@ def run(
     """Trains what the study plans and its folder does not hold yet.
 
     study: a path, the name of a shipped study, or a Study. out: the run folder; default runs/<study name>.
-    overrides: as --set takes them. budget: seconds after which no more packs are started. address: a Ray cluster.
-    Raises InputError before anything runs, RunError, or Interrupted; results that had ended are kept in every case.
+    overrides: as --set takes them. budget: seconds after which no more packs are started. address: a Ray cluster; where
+    it is None RAY_ADDRESS says which, if any. Raises InputError before anything runs, RunError, or Interrupted; results
+    that had ended are kept in every case.
     """
     with Interrupts(leave=False) as interrupts:
         loaded, document = load_study(study, overrides) if not isinstance(study, Study) else _as_document(study)
@@ -83,6 +87,8 @@ def run_checked(
 ) -> RunSummary:
     """As run(), for a study that has been read and checked; in a block of `interrupts`."""
     started = time.monotonic()
+    cluster = find_address(address)
+    refuse_lost_folder(folder)
     before = _before(folder, checked.study)
     _refuse_own_folder(folder, checked.study)
     with RunFolder(folder) as run_folder:
@@ -124,7 +130,7 @@ def run_checked(
         deadline = None if budget is None else started + budget
         with mirror:
             notes = _train(
-                checked, planner, known, progress, record, folder, deadline, address, dashboard, quiet, interrupts
+                checked, planner, known, progress, record, folder, deadline, cluster, dashboard, quiet, interrupts
             )
         counts = planner.counts().values()
         return RunSummary(
@@ -163,8 +169,13 @@ def _train(
         return []  # nothing is missing: Ray need not start
     planner.put_back(first)
     resources = checked.study.resources
-    name = checked.study.name
-    with ray_session(resources.cpus, resources.gpus, resources.concurrent, address, dashboard, name) as capacity:
+    name, shipped = checked.study.name, shipment(checked, Path.cwd())  # made where there is a cluster
+    with (
+        ray_session(
+            resources.cpus, resources.gpus, resources.concurrent, address, dashboard, name, shipped
+        ) as capacity,
+        _keeping(folder, address),
+    ):
         interrupts.handle()  # Ray has set handlers of its own
         from hpsearch.execution.metrics import Metrics, Targets
         from hpsearch.execution.tune import fit
@@ -173,6 +184,8 @@ def _train(
             raise InputError(
                 "Ray found a GPU that torch cannot use: install torch for CUDA, or set resources.gpus to 0"
             )
+        if address and not quiet:
+            print(f"hpsearch: on the Ray cluster at {address}, {capacity.concurrent} packs at once", file=sys.stderr)
         if capacity.dashboard and not quiet:
             # Ray asks for one unless told otherwise: others of this machine reach its ports, too.
             token = "; it asks for the token that `ray get-auth-token` prints" if _asks_for_token() else ""
@@ -183,6 +196,15 @@ def _train(
         others = agents(needed["raylet"]) if needed else []
         with interrupts.while_alive(needed, others), progress:
             return fit(checked, planner, known, capacity, folder, record, progress, deadline)
+
+
+def _keeping(folder: Path, address: str | None) -> AbstractContextManager[None]:
+    """Where a cluster's workers keep long trials; on this machine they write the run folder themselves."""
+    if not address:
+        return nullcontext()
+    from hpsearch.execution.keeper import keeping
+
+    return keeping(checkpoint_of(folder.resolve(), "").parent)
 
 
 def _asks_for_token() -> bool:

@@ -12,12 +12,15 @@ from typing import Any
 from ray.tune.search import Searcher
 
 from hpsearch.display import describe_pack
+from hpsearch.execution.capacity import Offer
 from hpsearch.execution.exchange import Exchange, Report
 from hpsearch.execution.shares import Shares
 from hpsearch.execution.stopping import Stopper
 from hpsearch.planning import Pack, Planner
 from hpsearch.results import Result
 from hpsearch.running import RunningPack
+
+NODES = 20  # of a cluster that may die with a pack and are not counted as its failures; it may be what kills them
 
 
 @dataclass
@@ -38,12 +41,15 @@ class Running:
     waiting: bool = True  # for its first report
     ended: list[Result] = field(default_factory=list)
     stopped: bool = False
+    node_died: bool = False
+    nodes: int = 0  # that died with it
 
 
 class PackSearcher(Searcher):
     """A Searcher over the planner's ask and tell. Results are on disk when record() returns, then the planner is told.
 
-    gpus: that all packs may have together. retries: of a trial that raised, or whose worker died. deadline:
+    offer: packs that may run at once now, and GPUs that they have together. retries: of a trial that raised, or whose
+    worker died. deadline:
     time.monotonic() after which no more packs are given.
     """
 
@@ -54,13 +60,13 @@ class PackSearcher(Searcher):
         shares: Shares,
         stopper: Stopper | None,
         record: Callable[[list[Result]], None],
-        gpus: float,
+        offer: Callable[[], Offer],
         retries: int,
         deadline: float | None,
     ) -> None:
         super().__init__(metric="pack", mode="max")
         self._planner, self._exchange, self._shares, self._stopper = planner, exchange, shares, stopper
-        self._record, self._gpus, self._retries, self._deadline = record, gpus, retries, deadline
+        self._record, self._offer, self._retries, self._deadline = record, offer, retries, deadline
         self._running: dict[str, Running] = {}
         self._again: list[Running] = []
         self.failure: BaseException | None = None  # of record(): ends the run
@@ -73,11 +79,14 @@ class PackSearcher(Searcher):
         over = self._deadline is not None and time.monotonic() > self._deadline
         if self.failure is not None or over:
             return None if self._running else Searcher.FINISHED
+        offer = self._offer()
+        if len(self._running) >= offer.packs:
+            return None
         running = self._next()
         if running is None:
             return Searcher.FINISHED if self._planner.finished and not self._again else None
         share = self._shares.of(running.pack.configuration.arm)
-        if share and self._running and sum(r.share for r in self._running.values()) + share > self._gpus + 1e-9:
+        if share and self._running and sum(r.share for r in self._running.values()) + share > offer.gpus + 1e-9:
             self._again.append(running)  # Ray would keep it waiting, with a share that may be another by then
             return None
         running.share, running.given = share, time.time()
@@ -96,6 +105,10 @@ class PackSearcher(Searcher):
         seeds = [*(vars(result) for result in running.ended), *waiting]
         running.stopped = self._stopper.stops(running.pack.configuration, milestone, seeds)
         return running.stopped
+
+    def node_died(self, trial_id: str) -> None:
+        """Its node is why the pack's worker is about to be told as dead."""
+        self._running[trial_id].node_died = True
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         self._take(self._running[trial_id], result)
@@ -168,9 +181,15 @@ class PackSearcher(Searcher):
     def _lost(self, running: Running) -> None:
         """The worker died: what it had not reported is trained again, and given up after the retries."""
         given_up = []
+        running.nodes += running.node_died
+        excused = running.node_died and running.nodes <= NODES
+        running.node_died = False
         for seed, trial_id in running.pack.seeds.items():
+            if seed in running.again:
+                continue
             attempt = running.pack.attempts[trial_id] + running.failures[seed]
-            if seed in running.again or self._is_given_again(running, seed, out_of_memory=False):
+            running.excused[seed] += excused
+            if self._is_given_again(running, seed, out_of_memory=False):
                 continue
             times = f"{running.failures[seed]} times" if running.failures[seed] > 1 else "once"
             error = (

@@ -1,4 +1,4 @@
-"""Ray, started quietly and on this machine's loopback only, and stopped again."""
+"""Ray, started quietly and on this machine's loopback only, and stopped again; or a running cluster, joined."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import logging
 import os
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from hpsearch.errors import InputError, RunError
+from hpsearch.execution.capacity import Capacity, find_capacity
+from hpsearch.execution.cluster import refuse_nobody, why_not
 
 # Read by Ray when it is imported or started, in this process and its children.
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # at 0, gcs, raylet and workers listen on loopback only
@@ -27,67 +28,103 @@ ENVIRONMENT = {
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "60",
 }
-
-
-@dataclass(frozen=True)
-class Capacity:
-    """What the cluster offers, and what a pack gets of it. gpus: of a pack, until hpsearch.execution.shares knows more;
-    packs_per_gpu: that there are CPUs for.
-    """
-
-    concurrent: int
-    cpus: int
-    gpus: float
-    dashboard: str | None  # its URL
-    all_gpus: float = 0.0
-    packs_per_gpu: int = 1
+JOINING = {
+    "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",  # in a submitted job too, workers get what the study needs
+    "RAY_NUM_REDIS_GET_RETRIES": "5",  # seconds for which a cluster is asked that does not let us in
+}
+HANDED_ON = ("HPSEARCH_CACHE",)  # variables that workers of a cluster get from the driver
 
 
 @contextmanager
 def ray_session(
-    cpus: int, gpus: float | str, concurrent: int | str, address: str | None, dashboard: bool, job: str = "hpsearch"
+    cpus: int,
+    gpus: float | str,
+    concurrent: int | str,
+    address: str | None,
+    dashboard: bool,
+    job: str = "hpsearch",
+    shipped: AbstractContextManager[Path | None] = nullcontext(),  # noqa: B008  # has no state
 ) -> Iterator[Capacity]:
     """Ray for the time of the block: a private one on this machine, or the running cluster at `address`.
 
-    job: what the dashboard calls it. Raises RunError when Ray does not start, InputError when a pack asks for more than
-    there is.
+    job: what the dashboard calls it. shipped: makes the directory that a cluster's workers get
+    (hpsearch.execution.shipping). Raises RunError when Ray does not start or the cluster does not let us in, InputError
+    when a pack asks for more than there is.
     """
-    os.environ.update({key: value for key, value in ENVIRONMENT.items() if key not in os.environ})
+    names = ENVIRONMENT if not address else {name: ENVIRONMENT[name] for name in ENVIRONMENT if name != LOOPBACK}
+    os.environ.update({key: value for key, value in names.items() if key not in os.environ})
+    if address:
+        os.environ.update({key: value for key, value in JOINING.items() if key not in os.environ})
     import ray
 
     logging.getLogger("ray.tune").setLevel(logging.CRITICAL)  # a lost worker is told by the run itself
+    try:
+        context = _join(address, job, shipped) if address else _start(dashboard, job)
+        url = getattr(context, "dashboard_url", None)
+        yield find_capacity(_nodes, cpus, gpus, concurrent, bool(address), f"http://{url}" if url else None)
+    finally:
+        ray.shutdown()
+
+
+def _start(dashboard: bool, job: str) -> Any:
+    import ray
     from ray._private import ray_constants
     from ray.job_config import JobConfig
 
-    if not address and ray_constants.ENABLE_RAY_CLUSTER and os.environ[LOOPBACK] == ENVIRONMENT[LOOPBACK]:
+    if ray_constants.ENABLE_RAY_CLUSTER and os.environ[LOOPBACK] == ENVIRONMENT[LOOPBACK]:
         raise InputError(
             f"ray was imported before hpsearch set {LOOPBACK}=0, so its ports would be open to the network; "
             "set it in the environment before ray is imported (to 1, if open ports are wanted)"
         )
-    own: dict[str, Any] = {} if address else {"_node_ip_address": "127.0.0.1", "_temp_dir": _temp_dir()}
     try:
         with _any_agent_port():
-            context = ray.init(
-                address=address or "local",
-                include_dashboard=None if address else dashboard,
+            return ray.init(
+                address="local",
+                include_dashboard=dashboard,
                 dashboard_host="127.0.0.1",
                 log_to_driver=False,
                 logging_level=logging.ERROR,
                 configure_logging=True,
                 job_config=JobConfig(metadata={"job_name": job}),
-                **own,
+                _node_ip_address="127.0.0.1",
+                _temp_dir=_temp_dir(),
             )
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         why = str(error).strip().splitlines()[0]
-        if address:
-            hint = "a cluster with token authentication needs RAY_AUTH_MODE=token and its ~/.ray/auth_token"
-            raise RunError(f"no Ray cluster at {address}: {why}; {hint}") from error
         raise RunError(f"Ray could not be started on this machine: {why}; `hpsearch doctor` looks further") from error
+
+
+def _join(address: str, job: str, shipped: AbstractContextManager[Path | None]) -> Any:
+    import ray
+    from ray._private import ray_constants
+    from ray.job_config import JobConfig
+
+    if not ray_constants.ENABLE_RAY_CLUSTER:
+        raise InputError(
+            f"--address: with {LOOPBACK}=0, or after a run without --address in the same process, Ray listens on "
+            "this machine's loopback only, where a cluster's nodes cannot answer; start a fresh process without it"
+        )
+    refuse_nobody(address)
+    variables = {name: os.environ[name] for name in HANDED_ON if name in os.environ}
     try:
-        found = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        yield _capacity(found, cpus, gpus, concurrent, getattr(context, "dashboard_url", None))
-    finally:
-        ray.shutdown()
+        with shipped as folder:  # Ray sends it now
+            return ray.init(
+                address=address,
+                log_to_driver=False,
+                logging_level=logging.ERROR,
+                configure_logging=True,
+                job_config=JobConfig(metadata={"job_name": job}),
+                runtime_env={"env_vars": variables, **({"working_dir": str(folder)} if folder else {})},
+            )
+    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+        raise RunError(f"no Ray cluster at {address}: {why_not(error)}") from error
+
+
+def _nodes() -> list[dict[str, float]]:
+    """The resources of each node that is alive."""
+    import ray
+
+    return [node["Resources"] for node in ray.nodes() if node["Alive"]]  # type: ignore[no-untyped-call]
 
 
 @contextmanager
@@ -120,24 +157,6 @@ def agents(raylet: int) -> list[int]:
         return [int(pid) for pid in Path(f"/proc/{raylet}/task/{raylet}/children").read_text().split()]
     except OSError:
         return []
-
-
-def _capacity(
-    found: dict[str, float], cpus: int, gpus: float | str, concurrent: int | str, dashboard: str | None
-) -> Capacity:
-    all_cpus, all_gpus = int(found.get("CPU", 0)), float(found.get("GPU", 0))
-    if cpus > all_cpus:
-        raise InputError(f"resources.cpus: a pack asks for {cpus} CPUs; Ray has {all_cpus}")
-    fit = all_cpus // cpus
-    wanted = fit if concurrent == "auto" else min(int(concurrent), fit)
-    # A GPU each, until it is known how much memory a pack needs.
-    share = min(1.0, all_gpus) if gpus == "auto" else float(gpus)
-    if share > all_gpus:
-        raise InputError(f"resources.gpus: a pack asks for {share:g} GPUs; Ray has {all_gpus:g}")
-    per_gpu = max(1, int(wanted / all_gpus)) if all_gpus else 1
-    if share and gpus != "auto":  # what auto shares out is not known yet
-        wanted = min(wanted, int(all_gpus) * int(1 / share) if share <= 1 else int(all_gpus / share))
-    return Capacity(wanted, cpus, share, f"http://{dashboard}" if dashboard else None, all_gpus, per_gpu)
 
 
 def _temp_dir() -> str:

@@ -12,15 +12,17 @@ from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from hpsearch.check import Checked
 from hpsearch.errors import RunError
+from hpsearch.execution.capacity import Capacity
 from hpsearch.execution.exchange import Exchange
 from hpsearch.execution.progress import Progress
 from hpsearch.execution.searcher import PackSearcher
-from hpsearch.execution.session import Capacity
 from hpsearch.execution.shares import Shares
 from hpsearch.execution.stopping import Stopper
 from hpsearch.execution.worker import PackWorker
 from hpsearch.planning import Planner
 from hpsearch.results import Result
+
+MOST = 10_000  # packs at once; fewer where the searcher gives none
 
 
 def fit(
@@ -42,7 +44,7 @@ def fit(
     exchange = Exchange(checked, capacity, Path.cwd(), folder)
     shares = Shares(capacity.gpus, study.resources.gpus == "auto", capacity.packs_per_gpu)
     searcher = PackSearcher(
-        planner, exchange, shares, stopper, record, capacity.all_gpus, study.resources.retries, deadline
+        planner, exchange, shares, stopper, record, capacity.offer, study.resources.retries, deadline
     )
 
     def resources(config: dict[str, Any]) -> tune.PlacementGroupFactory:
@@ -55,7 +57,7 @@ def fit(
             search_alg=searcher,
             scheduler=_Milestones(searcher),
             num_samples=-1,  # the searcher says when it has finished
-            max_concurrent_trials=capacity.concurrent,
+            max_concurrent_trials=MOST,
             reuse_actors=True,
             trial_name_creator=lambda trial: f"{checked.study.name}-{trial.trial_id}",
             trial_dirname_creator=lambda trial: str(trial.trial_id),
@@ -78,7 +80,7 @@ def fit(
 
 
 class _Milestones(FIFOScheduler):
-    """Stops a pack at a milestone where the searcher says so."""
+    """Stops a pack at a milestone where the searcher says so, and tells it why a worker died."""
 
     def __init__(self, searcher: PackSearcher) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -91,6 +93,10 @@ class _Milestones(FIFOScheduler):
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         stops = self._searcher.stops(trial.trial_id, result)
         return TrialScheduler.STOP if stops else TrialScheduler.CONTINUE
+
+    def on_trial_error(self, tune_controller: Any, trial: Any) -> None:
+        if trial.error_file and "its node has died" in Path(trial.error_file).read_text():
+            self._searcher.node_died(trial.trial_id)
 
 
 class _Refresh(tune.Callback):

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import ray
 from ray import tune
 
+from hpsearch.execution.keeper import Kept
 from hpsearch.execution.slots import take_slot
 from hpsearch.execution.voice import Voice
+from hpsearch.training.checkpoint import File
 from hpsearch.training.pack import PackOrder, Stage, as_dict, run_pack
 
 REPORT_SECONDS = 1.0  # a result waits at most this long for the pack's next one
@@ -26,6 +29,7 @@ class PackWorker(tune.Trainable):
         return self._voice.name
 
     def setup(self, config: dict[str, Any]) -> None:
+        self._home = os.getcwd()  # on a cluster: what was shipped
         self._slot = take_slot(_node_folder(), ray.get_runtime_context().get_job_id())
         self._voice = Voice(f"{config['study']} slot {self._slot.number}")
         self._take(config)
@@ -61,7 +65,9 @@ class PackWorker(tune.Trainable):
         self._words = config["words"]
         self._voice.begin(self._words)
         order = PackOrder.from_json(config["order"])
-        self._stages, self._left = run_pack(order), len(order.seeds)
+        store = File if order.folder else Kept
+        order = replace(order, folder=order.folder or self._home)
+        self._stages, self._left = run_pack(order, store), len(order.seeds)
         if os.path.isdir(order.folder):
             os.chdir(order.folder)  # a task's relative paths are the driver's
 

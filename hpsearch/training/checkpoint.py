@@ -22,7 +22,7 @@ class Store(Protocol):
         """What was written last, to be closed by the caller; None where there is nothing."""
         ...
 
-    def write(self, dump: Callable[[BinaryIO], None]) -> None:
+    def write(self, dump: Callable[[BinaryIO], object]) -> None:
         """Keeps what dump() writes into the file that it is given. Raises OSError where it cannot."""
         ...
 
@@ -39,7 +39,7 @@ class File:
         except OSError:
             return None
 
-    def write(self, dump: Callable[[BinaryIO], None]) -> None:
+    def write(self, dump: Callable[[BinaryIO], object]) -> None:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         beside = self.path.with_name(f".{self.path.name}.{os.getpid()}-{threading.get_native_id()}")
         try:

@@ -15,7 +15,7 @@ from hpsearch.streams import GlobalGenerators, generator, stream_seed
 from hpsearch.tasks.protocol import Batch, Task
 from hpsearch.tasks.registry import source_hash
 from hpsearch.training.batches import Batches, split_lengths
-from hpsearch.training.checkpoint import Checkpoint
+from hpsearch.training.checkpoint import Checkpoint, Store
 from hpsearch.training.cost import CostMeter
 from hpsearch.training.engine import Engine
 from hpsearch.training.evaluation import evaluate
@@ -32,12 +32,12 @@ def train(
     seed: int,
     device: str = "cpu",
     engine: Engine | None = None,
-    checkpoint: Path | None = None,
+    checkpoint: Path | Store | None = None,
 ) -> Outcome:
     """Trains to the end, or to the epoch in which it diverges. The result's bits depend on the arguments alone.
 
-    engine: how the device computes, default for the device. checkpoint: a file that a long trial is kept in and goes on
-    from; the caller removes it when the outcome is kept.
+    engine: how the device computes, default for the device. checkpoint: a file or store that a long trial is kept in
+    and goes on from; the caller removes it when the outcome is kept.
     """
     trial = start(task, settings, seed, device, engine, checkpoint)
     while not trial.done:
@@ -51,7 +51,7 @@ def start(
     seed: int,
     device: str = "cpu",
     engine: Engine | None = None,
-    checkpoint: Path | None = None,
+    checkpoint: Path | Store | None = None,
 ) -> TrialRun:
     """The trial that `train` trains, before its first epoch or where it was kept."""
     engine = engine or Engine.choose(device, settings.precision)

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Generator, Mapping
+from collections.abc import Callable, Generator, Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -18,6 +18,7 @@ import torch
 from hpsearch.hyperparameters import Settings
 from hpsearch.streams import GlobalGenerators
 from hpsearch.tasks import Task, TrainFunction, is_task_class, resolve
+from hpsearch.training.checkpoint import File, Store
 from hpsearch.training.engine import Engine
 from hpsearch.training.function import run_function
 from hpsearch.training.function_run import FunctionRun
@@ -28,15 +29,18 @@ from hpsearch.training.outcome import Cost, Outcome
 
 ERROR_LINES = 12  # of a traceback that are kept
 
+MakeStore = Callable[[Path], Store]  # of a file in the run folder
+
 
 @dataclass(frozen=True)
 class PackOrder:
     """What a worker needs to train a pack; plain values, so that it travels as JSON.
 
     params: all settings of a Task's trial (hpsearch.hyperparameters.Settings), or what a training function is given.
-    folder: where the user's own task is found. objectives: what a training function must report. engine: of
-    hpsearch.training.engine.SWITCHES. checkpoints: by seed, the file that a long trial is kept in. milestones: of
-    hpsearch.training.milestones.Milestones, where the pack may be stopped early; None where it may not.
+    folder: where the user's own task is found; empty on a cluster, for where the worker was started. objectives: what a
+    training function must report. engine: of hpsearch.training.engine.SWITCHES. checkpoints: by seed, the file that a
+    long trial is kept in. milestones: of hpsearch.training.milestones.Milestones, where the pack may be stopped early;
+    None where it may not.
     """
 
     task: str
@@ -83,20 +87,20 @@ class Stage:
     waiting: tuple[TrialReport, ...] = ()
 
 
-def run_pack(order: PackOrder) -> Generator[Stage]:
+def run_pack(order: PackOrder, store: MakeStore = File) -> Generator[Stage]:
     """Trains the pack's trials one after another, or side by side where the pack may be stopped early.
 
-    Who closes the iterator at a milestone stops the pack.
+    store: where long trials are kept. Who closes the iterator at a milestone stops the pack.
     """
     if order.milestones is None:
         for seed in order.seeds:
-            yield Stage((run_trial(order, seed),))
+            yield Stage((run_trial(order, seed, store),))
         return
     torch.set_num_threads(order.threads)
     started = _now()
     stages = lockstep(
         order.seeds,
-        lambda seed: _begin(order, seed),
+        lambda seed: _begin(order, seed, store),
         lambda error: _failed(order, error),
         Milestones(**order.milestones),
     )
@@ -110,12 +114,12 @@ def run_pack(order: PackOrder) -> Generator[Stage]:
         stages.close()  # the function threads end now, not when memory is collected
 
 
-def run_trial(order: PackOrder, seed: int) -> TrialReport:
+def run_trial(order: PackOrder, seed: int, store: MakeStore = File) -> TrialReport:
     """Trains one trial of the pack. An exception becomes a `failed` outcome that holds the traceback's last lines."""
     torch.set_num_threads(order.threads)  # threads change bits: always set
     started = _now()
     try:
-        outcome = _run(order, seed)
+        outcome = _run(order, seed, store)
     except Exception as error:  # one bad trial never stops a study
         outcome = _failed(order, error)
     return _report(order, seed, outcome, started)
@@ -145,17 +149,17 @@ def as_dict(report: TrialReport) -> dict[str, Any]:
     return asdict(report)
 
 
-def _run(order: PackOrder, seed: int) -> Outcome:
+def _run(order: PackOrder, seed: int, store: MakeStore) -> Outcome:
     found = _resolve(order.task, order.folder)
     if not is_task_class(found):
         return run_function(found, order.params, seed, order.objectives, order.device)
-    trial = _begin(order, seed)
+    trial = _begin(order, seed, store)
     while not trial.done:
         trial.run_epoch()
     return trial.outcome()
 
 
-def _begin(order: PackOrder, seed: int) -> Run:
+def _begin(order: PackOrder, seed: int, store: MakeStore) -> Run:
     found = _resolve(order.task, order.folder)
     if not is_task_class(found):
         return FunctionRun(found, order.params, seed, order.objectives, order.device)
@@ -163,7 +167,7 @@ def _begin(order: PackOrder, seed: int) -> Run:
     settings = Settings.merge(order.params)
     engine = Engine.choose(order.device, settings.precision, order.engine)
     checkpoint = order.checkpoints.get(str(seed))
-    return start(task, settings, seed, order.device, engine, None if checkpoint is None else Path(checkpoint))
+    return start(task, settings, seed, order.device, engine, None if checkpoint is None else store(Path(checkpoint)))
 
 
 def _now() -> str:

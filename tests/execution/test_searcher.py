@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import pytest
 from ray.tune.search import Searcher
 
+from hpsearch.execution.capacity import Capacity, Offer
 from hpsearch.execution.exchange import Exchange
 from hpsearch.execution.searcher import PackSearcher
-from hpsearch.execution.session import Capacity
 from hpsearch.execution.shares import CONTEXT, HEADROOM, Shares
 from hpsearch.planning import Configuration, Pack
 from hpsearch.results import Result
@@ -56,12 +56,12 @@ class Desk:
 
     def __init__(self, tmp_path, *packs, gpus=0.0, auto=False, most=1, retries=2):
         self.planner, self.rows = Packs(*packs), []
-        capacity = Capacity(4, 1, gpus and 1.0, None)
+        capacity = Capacity(1, gpus and 1.0, lambda: Offer(4, gpus))
         checked = SimpleNamespace(study=STUDY, identity=SimpleNamespace(function=False))
         self.shares = Shares(gpus and 1.0, auto, most)
         exchange = Exchange(checked, capacity, tmp_path, tmp_path / "run")
         self.searcher = PackSearcher(
-            self.planner, exchange, self.shares, None, self.rows.extend, gpus, retries, deadline=None
+            self.planner, exchange, self.shares, None, self.rows.extend, capacity.offer, retries, deadline=None
         )
 
     def order(self, trial="t"):
