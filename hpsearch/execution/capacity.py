@@ -26,7 +26,7 @@ class Offer(NamedTuple):
 @dataclass(frozen=True)
 class Capacity:
     """cpus, gpus: of a pack; hpsearch.execution.shares may find that less of a GPU will do. offer: what there is now.
-    packs_per_gpu: that there are CPUs for. dashboard: its URL. joined: the nodes are a cluster's, not this machine alone.
+    packs_per_gpu: that there are CPUs for. dashboard: its URL. joined: the nodes are a cluster's.
     """
 
     cpus: int

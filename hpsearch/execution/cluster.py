@@ -71,4 +71,5 @@ def why_not(error: BaseException) -> str:
         )
     if "No node info found" in said or "resolve node to connect to" in said:
         return "this machine is none of its nodes; `ray start --address=...` makes it one (--num-cpus=0: no worker)"
-    return " ".join(str(error).split())[:500]
+    told = [str(error), *([str(error.__cause__)] if error.__cause__ else [])]
+    return " ".join(": ".join(told).split())[:500]

@@ -5,36 +5,50 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
+import time
 from pathlib import Path
+from typing import Self
 
-PORT = 6379  # nobody else is in this network
+ADDRESS = "127.0.0.1:6379"  # nobody else is in the room's network
+DASHBOARD = "http://127.0.0.1:8265"
 TOKEN = "a-token-of-these-tests-only-0123456789"
-UNSHARE = ["unshare", "--user", "--map-root-user", "--mount", "--net", "--pid", "--fork", "--uts"]
+NETWORK = ["unshare", "--user", "--map-root-user", "--net"]
+MACHINE = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
 
 
 def possible() -> bool:
     """Whether this machine lets us make namespaces."""
     if shutil.which("unshare") is None or shutil.which("nsenter") is None:
         return False
-    return subprocess.run([*UNSHARE, "--mount-proc", "true"], capture_output=True).returncode == 0
+    return subprocess.run([*NETWORK, *MACHINE, "ip", "link", "set", "lo", "up"], capture_output=True).returncode == 0
 
 
 class Room:
-    """A network namespace in which a cluster's nodes are, each with processes and mounts of its own.
+    """A network namespace with nodes in it, each with processes, mounts and a host's name of its own.
 
-    Whatever was started in it ends with it.
+    inside: the beginning of a command that is to run in it. Use it as a context: whatever was started in it ends.
     """
 
-    def __init__(self, folder: Path) -> None:
-        """folder: for Ray's sessions; its path must be short, as sockets' names are."""
-        self.folder = folder
-        up = "ip link set lo up && echo up && exec sleep infinity"
+    def __enter__(self) -> Self:
+        self.folder = Path(tempfile.mkdtemp(prefix="ray-"))  # a short path: Ray's sockets are in it
         self._holder = subprocess.Popen(
-            [*UNSHARE[:5], "sh", "-c", up], stdout=subprocess.PIPE, text=True, start_new_session=True
+            [*NETWORK, "sh", "-c", "ip link set lo up && echo up && exec sleep infinity"],
+            stdout=subprocess.PIPE,
+            text=True,
+            start_new_session=True,
         )
         assert self._holder.stdout is not None and self._holder.stdout.readline() == "up\n"
         self.inside = ["nsenter", f"--target={self._holder.pid}", "--user", "--net", "--preserve-credentials"]
         self._nodes: dict[str, subprocess.Popen[bytes]] = {}
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        for name in list(self._nodes):
+            self.kill(name)
+        self._holder.kill()
+        self._holder.communicate()
+        shutil.rmtree(self.folder)
 
     def environment(self, **more: str) -> dict[str, str]:
         dropped = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "RAY_ADDRESS")
@@ -42,32 +56,32 @@ class Room:
         auth = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
         return {**inherited, "RAY_USAGE_STATS_ENABLED": "0", "COLUMNS": "200", **auth, **more}
 
-    def start(self, name: str, *options: str, hidden: tuple[Path, ...] = (), **variables: str) -> None:
-        """A node whose host's name is `name`, with nothing in the folders that are hidden from it."""
-        ray = shutil.which("ray", path=str(Path(sys.executable).parent))
-        node = [ray, "start", "--node-ip-address=127.0.0.1", "--block", "--object-store-memory=100000000", *options]
-        node += [f"--temp-dir={self.folder / name}"]
+    def start(self, name: str, *options: str, hidden: tuple[Path, ...] = ()) -> None:
+        """A node whose host has this name, and which finds nothing in the hidden folders and cannot write them."""
+        ray = str(Path(sys.executable).parent / "ray")
         covers = "".join(f"mount -t tmpfs -o ro none '{folder}' && " for folder in hidden)
+        node = [ray, "start", "--node-ip-address=127.0.0.1", "--block", "--object-store-memory=100000000", *options]
         with (self.folder / f"{name}.log").open("wb") as log:
             self._nodes[name] = subprocess.Popen(
                 [
-                    *(*self.inside, "unshare", "--mount", "--pid", "--fork", "--kill-child", "--uts", "--mount-proc"),
-                    *("sh", "-c", f'hostname {name} && {covers} exec "$@"', "sh", *node),
+                    *(*self.inside, *MACHINE, "sh", "-c", f'hostname {name} && {covers} exec "$@"', "sh", *node),
+                    f"--temp-dir={self.folder / name}",
                 ],
-                env=self.environment(**variables),
+                env=self.environment(),
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
             )
+
+    def wait_for_head(self) -> None:
+        code = "import socket; socket.create_connection(('127.0.0.1', 6379))"
+        until = time.monotonic() + 120
+        while subprocess.run([*self.inside, sys.executable, "-c", code], capture_output=True).returncode:
+            assert time.monotonic() < until, (self.folder / "head.log").read_text()
+            time.sleep(0.1)
 
     def kill(self, name: str) -> None:
         """At once, with all of its processes: the first one of their namespace ends, and the kernel ends the others."""
         node = self._nodes.pop(name)
         os.killpg(node.pid, signal.SIGKILL)
         node.wait()
-
-    def close(self) -> None:
-        for name in list(self._nodes):
-            self.kill(name)
-        self._holder.kill()
-        self._holder.wait()

@@ -1,0 +1,182 @@
+"""A cluster of three nodes: separate Ray processes, whose workers see neither the package nor the working directory."""
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import torch
+
+import hpsearch
+from hpsearch.check import check_study
+from hpsearch.results import load, read_results
+from hpsearch.study import load_study
+from hpsearch.training.loop import train
+from tests.execution.nodes import ADDRESS, DASHBOARD, Room, possible
+
+pytestmark = pytest.mark.skipif(not possible(), reason="this machine does not let us make namespaces (unshare)")
+
+STEPS = 140  # of a trial
+
+# What mine.py imports lies beside it, what the study names lies below it; the log is on storage that all nodes share.
+TASK = """
+import os, time
+
+import hpsearch.training.checkpoint
+from hpsearch.tasks.digits import Digits
+
+from helpers.names import classes
+
+hpsearch.training.checkpoint.FIRST = 0.5  # seconds
+
+class Slow(Digits):
+    def __init__(self, labels: str, log: str):
+        super().__init__(model="mlp", label_noise=0.2)
+        self.log = log
+        assert classes(open(labels).read()) == 10
+
+    def augment(self, batch, generator):
+        if os.environ.get("SLOW", "1") == "1":
+            with open(f"{self.log}/{os.uname().nodename}", "a") as file:
+                file.write("step\\n")
+            time.sleep(0.04)
+        return batch
+"""
+STUDY = """
+name: far
+task: {name: "mine:Slow", labels: files/labels.txt, log: LOG, epochs: 10, batch_size: 64}
+arms: {sam: {parameters: {rho: {low: 0.01, high: 0.1}}}}
+sampling: [{sampler: qmc, configurations: 4}]
+seeds: 1
+objectives: {val_accuracy: maximize}
+"""
+
+
+def wait(happened, process):
+    """Until it has, or the process has ended."""
+    while not happened():
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
+
+
+class Cluster:
+    """A room with the nodes `head`, which has no CPU, `one` and `two`, and a working directory."""
+
+    def __init__(self, room: Room, folder: Path, shared: Path) -> None:
+        self.room, self.folder, self.shared = room, folder, shared
+        room.start("head", "--head", "--port=6379", "--num-cpus=0", "--include-dashboard=true")
+        room.wait_for_head()
+        for name in ("one", "two"):
+            self.add(name)
+
+    def add(self, name: str) -> None:
+        hidden = (Path(hpsearch.__file__).parent, self.folder)
+        self.room.start(name, f"--address={ADDRESS}", "--num-cpus=1", hidden=hidden)
+
+    def command(self, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [*self.room.inside, sys.executable, *arguments],
+            cwd=self.folder,
+            env=self.room.environment(**variables),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    def hpsearch(self, *arguments: str, **variables: str) -> "subprocess.Popen[str]":
+        return self.command("-m", "hpsearch.cli", *arguments, **variables)
+
+    def steps(self) -> dict[str, int]:
+        """Of all trials, by the host that took them."""
+        return {path.name: path.read_text().count("step") for path in self.shared.iterdir()}
+
+    def actors(self) -> list[str]:
+        """Classes of the actors that live on the cluster."""
+        code = (
+            f"import json, ray; ray.init('{ADDRESS}', logging_level='ERROR'); from ray._private.state import actors; "
+            "print(json.dumps([a['ActorClassName'] for a in actors().values() if a['State'] != 'DEAD']))"
+        )
+        out, error = self.command("-c", code).communicate(timeout=120)
+        return json.loads(out.splitlines()[-1]) if out else pytest.fail(error)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory):
+    folder, shared = tmp_path_factory.mktemp("place"), tmp_path_factory.mktemp("shared")
+    (folder / "mine.py").write_text(TASK)
+    (folder / "helpers").mkdir()
+    (folder / "helpers" / "names.py").write_text("def classes(text):\n    return len(text.split())\n")
+    (folder / "files").mkdir()
+    (folder / "files" / "labels.txt").write_text("0 1 2 3 4 5 6 7 8 9")
+    (folder / "study.yaml").write_text(STUDY.replace("LOG", str(shared)))
+    with Room() as room:
+        yield Cluster(room, folder, shared)
+
+
+def test_a_study_survives_a_node_and_its_long_trials_go_on_elsewhere(cluster, monkeypatch):
+    run = ("run", "study.yaml", "--address", ADDRESS)
+    kept = cluster.folder / "runs" / "far" / "checkpoints"
+
+    # Interrupted in the middle of its first trials: both are kept, and the cluster has nothing left of the run.
+    process = cluster.hpsearch(*run)
+    wait(lambda: kept.is_dir() and len(list(kept.glob("*.pt"))) == 2, process)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert "PackWorker" not in str(cluster.actors())
+    assert len(list(kept.glob("*.pt"))) == 2
+    first = cluster.steps()
+    assert set(first) == {"one", "two"} and max(first.values()) < STEPS
+
+    # The same command goes on from there. A node dies in the middle, another one joins.
+    process = cluster.hpsearch(*run)
+    wait(lambda: cluster.steps()["two"] > first["two"] + 20, process)
+    cluster.room.kill("two")
+    cluster.add("three")
+    out, error = process.communicate(timeout=300)
+    assert process.returncode == 0, error
+    assert "4 trials trained" in out and "0 failed" in out
+
+    results, warnings = read_results(cluster.folder / "runs" / "far")
+    assert not warnings and len(results) == 4
+    assert len((cluster.folder / "runs" / "far" / "trials.jsonl").read_text().splitlines()) == 4
+    assert not list(kept.iterdir())
+    assert {result.host for result in results} == {"one", "three"}
+    # Nothing was begun anew: what was trained twice is what came after a checkpoint, half a second apart.
+    assert sum(cluster.steps().values()) < 4 * STEPS + 4 * 40
+    # And they are the trials that never stopped.
+    monkeypatch.setenv("SLOW", "0")
+    monkeypatch.syspath_prepend(str(cluster.folder))
+    monkeypatch.chdir(cluster.folder)
+    checked = check_study(*load_study("study.yaml"), cluster.folder)
+    settings = checked.study.settings("sam", results[0].params)
+    torch.set_num_threads(1)
+    here = train(checked.task(**checked.study.task.options), settings, 0)
+    assert here.metrics == results[0].metrics
+
+
+def test_a_submitted_job_joins_its_cluster(cluster, tmp_path):
+    submit = [*("-m", "ray.scripts.scripts", "job", "submit", "--address", DASHBOARD, "--working-dir", "."), "--"]
+    command = [sys.executable, "-m", "hpsearch.cli", "run", "study.yaml", "--configurations", "1"]
+    process = cluster.command(*submit, *command, SLOW="0")
+    out, _ = process.communicate(timeout=120)
+    assert process.returncode == 1  # the job's working directory is not for keeps
+    assert "--out: the run folder 'runs/far'" in out and "give an absolute path" in out, out
+
+    process = cluster.command(*submit, *command, "--out", str(tmp_path / "out"), SLOW="0")
+    out, error = process.communicate(timeout=300)
+    assert process.returncode == 0, out + error
+    assert "1 trials trained" in out
+    assert set(load(tmp_path / "out")["host"]) <= {"one", "two", "three"}
+
+
+def test_a_cluster_lets_nobody_in_without_its_token(cluster):
+    for variables in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "another"}):
+        process = cluster.hpsearch("run", "study.yaml", "--out", "none", "--address", ADDRESS, **variables)
+        _, error = process.communicate(timeout=120)
+        assert process.returncode == 1
+        assert "error: no Ray cluster at 127.0.0.1:6379: it lets nobody in without its token" in error
+        assert "RAY_AUTH_MODE=token" in error and "Traceback" not in error
