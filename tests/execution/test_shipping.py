@@ -182,8 +182,6 @@ def test_files_that_a_functions_fixed_values_name_are_sent(here):
     (here / "shipped_function.py").write_text("def train(params, seed, report):\n    report(val_accuracy=0.5)\n")
     text = STUDY.replace('"NAME", OPTIONS epochs: 1', '"shipped_function:train"')
     text = text.replace("rho: 0.1", "file: data/b.txt")
-        "rho: 0.1", "file: data/b.txt"
-    )
     study = check_study(*build_study(parse_yaml(text, "study"), (), [here]), here)
     with shipment(study, here) as made:
         assert (made / "data" / "b.txt").read_text() == "b" and (made / "shipped_function.py").is_file()
