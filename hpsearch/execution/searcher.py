@@ -75,6 +75,10 @@ class PackSearcher(Searcher):
         """What trains now, for those who watch."""
         return [_seen(running) for running in self._running.values() if running.pack.seeds]
 
+    def given(self) -> dict[str, float]:
+        """Tune trials of the packs that it has -> when they were given, time.time(); the first one first."""
+        return {trial_id: running.given for trial_id, running in self._running.items()}
+
     def suggest(self, trial_id: str) -> Any:  # a dict, Searcher.FINISHED or None; Ray declares the dict only
         over = self._deadline is not None and time.monotonic() > self._deadline
         if self.failure is not None or over:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ray import tune
+from ray.tune.experiment import Trial
 from ray.tune.schedulers import FIFOScheduler, TrialScheduler
 
 from hpsearch.check import Checked
@@ -23,6 +24,7 @@ from hpsearch.planning import Planner
 from hpsearch.results import Result
 
 MOST = 10_000  # packs at once; fewer where the searcher gives none
+START = 120.0  # seconds that a new worker may take before its pack is given another one
 
 
 def fit(
@@ -55,7 +57,7 @@ def fit(
         tune.with_resources(PackWorker, resources),
         tune_config=tune.TuneConfig(
             search_alg=searcher,
-            scheduler=_Milestones(searcher),
+            scheduler=_Scheduler(searcher),
             num_samples=-1,  # the searcher says when it has finished
             max_concurrent_trials=MOST,
             reuse_actors=True,
@@ -79,7 +81,7 @@ def fit(
     return shares.notes
 
 
-class _Milestones(FIFOScheduler):
+class _Scheduler(FIFOScheduler):
     """Stops a pack at a milestone where the searcher says so, and tells it why a worker died."""
 
     def __init__(self, searcher: PackSearcher) -> None:
@@ -89,6 +91,19 @@ class _Milestones(FIFOScheduler):
     def __getstate__(self) -> dict[str, Any]:
         """Tune pickles its scheduler; nothing reads that."""
         return {}
+
+    def choose_trial_to_run(self, tune_controller: Any) -> Any:
+        """The oldest pack that waits for a worker, but one for which a worker is being started comes last for a while.
+
+        Tune would stop that worker for one that gets free: where packs take less time than a start, all would run in
+        the first one, one after another.
+        """
+        trials = {trial.trial_id: trial for trial in tune_controller.get_live_trials()}
+        given = ((trials.get(trial_id), since) for trial_id, since in self._searcher.given().items())
+        waiting = [(trial, since) for trial, since in given if trial is not None and trial.status == Trial.PENDING]
+        young, requested = time.time() - START, tune_controller._trial_to_actor
+        ours = (trial for trial, since in waiting if trial not in requested or since < young)
+        return next(ours, waiting[0][0] if waiting else None)
 
     def on_trial_result(self, tune_controller: Any, trial: Any, result: dict[str, Any]) -> str:
         stops = self._searcher.stops(trial.trial_id, result)
