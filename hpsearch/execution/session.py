@@ -30,7 +30,7 @@ ENVIRONMENT = {
 }
 JOINING = {
     "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",  # in a submitted job too, workers get what the study needs
-    "RAY_NUM_REDIS_GET_RETRIES": "5",  # seconds for which a cluster is asked that does not let us in
+    "RAY_NUM_REDIS_GET_RETRIES": "3",  # seconds for which a cluster is asked that does not let us in
 }
 HANDED_ON = ("HPSEARCH_CACHE",)  # variables that workers of a cluster get from the driver
 
