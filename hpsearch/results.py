@@ -217,7 +217,10 @@ def _adopt(group: list[Result], study: Study, identity: Identity) -> list[Result
         _, ids = identity.ids(first.arm, params, {result.seed for result in group})
     except ValueError:
         return []
-    return [replace(result, params=params, fixed=arm.fixed) for result in group if result.trial_id == ids[result.seed]]
+    mine = [result for result in group if result.trial_id == ids[result.seed]]
+    if params == first.params and arm.fixed == first.fixed:
+        return mine
+    return [replace(result, params=params, fixed=arm.fixed) for result in mine]
 
 
 def load(path: str | Path, all: bool = False) -> pandas.DataFrame:
