@@ -5,7 +5,6 @@ import shutil
 import time
 
 import optuna
-import pandas as pd
 import pytest
 from optuna.storages.journal import JournalFileBackend
 
@@ -31,14 +30,6 @@ confirm: {top: 1, seeds: 2}
 objectives: {val_accuracy: maximize, flops: minimize}
 resources: {concurrent: CONCURRENT}
 """
-
-UNSURE = ["cost.seconds", "cost.peak_memory_bytes", "started", "seconds_waiting", "concurrent", "attempt"]
-
-
-def same_table(one: pd.DataFrame, other: pd.DataFrame) -> None:
-    """Equal but for times and memory; bit for bit in everything that was trained."""
-    one, other = (t.drop(columns=UNSURE).sort_values("trial_id", ignore_index=True) for t in (one, other))
-    pd.testing.assert_frame_equal(one, other[one.columns], check_exact=True)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +90,7 @@ def test_a_study_runs_once_and_is_extended(whole, place):
     assert "small" in html and len(html) < 8_000_000
 
 
-def test_a_killed_run_ends_with_the_table_of_an_uninterrupted_one(whole, place):
+def test_a_killed_run_ends_with_the_table_of_an_uninterrupted_one(whole, place, same_table):
     place.study(DIGITS.replace("CONCURRENT", "1"))
     process = place.start("run", "study.yaml", "--out", "killed", "--no-dashboard")
     lines = place.folder / "killed" / "trials.jsonl"
