@@ -248,7 +248,7 @@ def read_run(folder: Path) -> Study:
             raise InputError(f"{folder}: is a file; give the run folder, {folder.parent}, say")
         raise InputError(f"{folder}: {what}; `hpsearch run STUDY --out {folder}` makes one")
     study = read_study(folder / "study.yaml")
-    if study.recorded is None:
+    if study.recorded is None or "function" not in study.recorded.task:
         raise InputError(f"{folder / 'study.yaml'}: has no key `recorded`: it was not written by a run")
     return study
 

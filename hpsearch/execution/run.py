@@ -25,6 +25,7 @@ from hpsearch.execution.interrupts import Interrupts
 from hpsearch.execution.progress import Progress, RunningFile, terminal_outlet
 from hpsearch.execution.session import agents, own_processes, ray_session
 from hpsearch.execution.shipping import shipment
+from hpsearch.execution.temporary import held_session
 from hpsearch.interchange.mirror import Mirror
 from hpsearch.planning import Planner
 from hpsearch.results import DONE, Result, RunFolder, belonging, checkpoint_of, read_results, remove_checkpoints
@@ -175,6 +176,7 @@ def _train(
             resources.cpus, resources.gpus, resources.concurrent, address, dashboard, name, shipped
         ) as capacity,
         _keeping(folder, address),
+        held_session(),
     ):
         interrupts.handle()  # Ray has set handlers of its own
         from hpsearch.execution.metrics import Metrics, Targets

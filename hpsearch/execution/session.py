@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import tempfile
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
@@ -14,6 +13,7 @@ from typing import Any
 from hpsearch.errors import InputError, RunError
 from hpsearch.execution.capacity import Capacity, find_capacity
 from hpsearch.execution.cluster import refuse_nobody, why_not
+from hpsearch.execution.temporary import make_temp_dir
 
 # Read by Ray when it is imported or started, in this process and its children.
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # at 0, gcs, raylet and workers listen on loopback only
@@ -87,7 +87,7 @@ def _start(dashboard: bool, job: str) -> Any:
                 configure_logging=True,
                 job_config=JobConfig(metadata={"job_name": job}),
                 _node_ip_address="127.0.0.1",
-                _temp_dir=_temp_dir(),
+                _temp_dir=make_temp_dir(),
             )
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
         why = str(error).strip().splitlines()[0]
@@ -157,8 +157,3 @@ def agents(raylet: int) -> list[int]:
         return [int(pid) for pid in Path(f"/proc/{raylet}/task/{raylet}/children").read_text().split()]
     except OSError:
         return []
-
-
-def _temp_dir() -> str:
-    """Where Ray keeps its session: a short path, since its sockets' names may have 107 bytes at most."""
-    return os.path.join(tempfile.gettempdir(), f"ray-{os.getuid()}")
