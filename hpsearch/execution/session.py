@@ -90,7 +90,7 @@ def _start(dashboard: bool, job: str) -> Any:
                 _temp_dir=make_temp_dir(),
             )
     except (ConnectionError, ValueError, RuntimeError, OSError) as error:
-        why = str(error).strip().splitlines()[0]
+        why = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RunError(f"Ray could not be started on this machine: {why}; `hpsearch doctor` looks further") from error
 
 
