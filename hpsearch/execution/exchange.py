@@ -8,6 +8,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from hpsearch import __version__
 from hpsearch.check import COSTS, Checked
 from hpsearch.execution.capacity import Capacity
@@ -25,6 +27,8 @@ class Exchange:
     def __init__(self, checked: Checked, capacity: Capacity, folder: Path, out: Path) -> None:
         self._checked, self._capacity = checked, capacity
         self._folder, self._out = folder, out.resolve()
+        self._torches = {str(torch.__version__)}
+        self.notes: list[str] = []
 
     @property
     def study(self) -> str:
@@ -54,6 +58,7 @@ class Exchange:
     def result(self, pack: Pack, report: Report, attempt: int, waited_since: float | None) -> Result:
         """The line for a trial that ended. waited_since: time.time() of when it was given; None if it did not wait."""
         outcome, study = report["outcome"], self._checked.study
+        self._note_torch(report)
         failed = self.failed(pack, report["seed"], attempt, "")
         started = datetime.fromisoformat(report["started"]).timestamp()
         waited = 0.0 if waited_since is None else started - waited_since
@@ -67,6 +72,14 @@ class Exchange:
             versions={"hpsearch": __version__, "torch": report["torch"]},
             seconds_waiting=max(0.0, round(waited, 3)),
         )
+
+    def _note_torch(self, report: Report) -> None:
+        """Other builds of torch are on other machines only; what they computed is told apart by the row's versions."""
+        if report["torch"] not in self._torches:
+            self._torches.add(report["torch"])
+            self.notes.append(
+                f"{report['host']} has torch {report['torch']}, here is {torch.__version__}: results may differ in bits"
+            )
 
     def failed(self, pack: Pack, seed: int, attempt: int, error: str) -> Result:
         """The line for a trial of which nothing came back."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from hpsearch.training.checkpoint import File
 
 WAIT = 600.0  # seconds for which a trial waits for a checkpoint to be written or read
+START = 60.0  # seconds
 AT_ONCE = 4  # checkpoints
 
 
@@ -52,7 +54,7 @@ class Keeper:
 def keeping(folder: Path) -> Iterator[None]:
     """A keeper for the time of the block, on this machine. folder: of the checkpoints."""
     here = ray.get_runtime_context().get_node_id()
-    keeper = (
+    keeper: Any = (
         ray.remote(Keeper)
         .options(
             name=_name(),
@@ -62,6 +64,12 @@ def keeping(folder: Path) -> Iterator[None]:
         )
         .remote(str(folder))
     )
+    try:
+        problem: str | None = ray.get(keeper.problem.remote(), timeout=START)
+    except RayError as error:
+        problem = " ".join(str(error).split())
+    if problem:
+        print(f"hpsearch: long trials cannot be kept, so lost ones will start anew: {problem}", file=sys.stderr)
     yield
     del keeper  # it lives as long as its handle, or the driver
 

@@ -78,7 +78,7 @@ def fit(
         raise searcher.failure
     if not planner.finished and (deadline is None or time.monotonic() < deadline):
         raise RunError("Ray Tune ended before the plan did; run the same command again to go on")
-    return shares.notes
+    return [*shares.notes, *exchange.notes]
 
 
 class _Scheduler(FIFOScheduler):

@@ -4,11 +4,12 @@ import json
 from types import SimpleNamespace
 
 import pytest
+import torch
 from ray.tune.search import Searcher
 
 from hpsearch.execution.capacity import Capacity, Offer
 from hpsearch.execution.exchange import Exchange
-from hpsearch.execution.searcher import PackSearcher
+from hpsearch.execution.searcher import NODES, PackSearcher
 from hpsearch.execution.shares import CONTEXT, HEADROOM, Shares
 from hpsearch.planning import Configuration, Pack
 from hpsearch.results import Result
@@ -84,6 +85,41 @@ def report(seed, status="complete", oom=False, peak=None, memory=None):
     }  # fmt: skip
     place = {"host": "h", "device": "GPU" if memory else "cpu", "device_memory": memory, "threads": 1, "engine": {}}
     return {"seed": seed, "outcome": outcome, "started": "2026-01-01T00:00:00.000+00:00", "torch": "2", **place}
+
+
+def test_a_pack_that_its_node_took_along_is_given_again_and_no_retry_is_counted(tmp_path):
+    desk = Desk(tmp_path, pack(seeds=(0,)), retries=1)
+    for _ in range(5):
+        assert desk.order()["seeds"] == [0]
+        desk.searcher.node_died("t")
+        desk.searcher.on_trial_complete("t", error=True)
+    for _ in range(2):  # its own deaths are counted, and then it is given up
+        assert desk.order()["seeds"] == [0]
+        desk.searcher.on_trial_complete("t", error=True)
+    assert desk.written() == [("1-0", "failed", 7)]
+
+
+def test_a_pack_that_takes_every_node_along_is_given_up(tmp_path):
+    desk = Desk(tmp_path, pack(seeds=(0,)), retries=1)
+    given = 0
+    while desk.order() != Searcher.FINISHED:
+        given += 1
+        desk.searcher.node_died("t")
+        desk.searcher.on_trial_complete("t", error=True)
+    assert given == NODES + 2 and desk.rows[-1].status == "failed"
+
+
+def test_no_more_packs_are_given_than_there_is_room_for(tmp_path):
+    desk = Desk(tmp_path, *(pack(str(number)) for number in range(9)))
+    assert [desk.order(trial) is None for trial in "abcdef"] == [False] * 4 + [True] * 2
+    assert list(desk.searcher.given()) == ["a", "b", "c", "d"]
+
+
+def test_another_torch_on_a_node_is_told_once(tmp_path):
+    exchange = Exchange(SimpleNamespace(study=STUDY), Capacity(1, 0.0, lambda: Offer(4, 0.0)), tmp_path, tmp_path)
+    for seed, version in enumerate([str(torch.__version__), "1.0", "1.0"]):
+        exchange.result(pack(), {**report(seed), "torch": version}, 1, None)
+    assert [note.split(", here is")[0] for note in exchange.notes] == ["h has torch 1.0"]
 
 
 def test_what_raised_is_tried_again_when_its_pack_has_ended_and_given_up_after_the_retries(tmp_path):
@@ -182,5 +218,6 @@ def test_a_whole_gpu_that_is_too_small_is_a_failure(tmp_path):
 
 
 def test_a_row_that_was_stopped_names_the_rule():
-    row = Result("t", "c", "a", {}, {}, 0, {}, "stopped", stopping={"scheduler": "median"})
+    sampling = pack().configuration.sampling
+    row = Result("t", "c", "a", {}, {}, 0, sampling, "stopped", stopping={"scheduler": "median"})
     assert row.done and Result.from_line(row.to_line()) == row
