@@ -39,11 +39,13 @@ class Progress:
     """Told of every result; refresh() is called often, and makes a picture for the outlets when one is due.
 
     known: the results that were there. tally: what the run has come to. dashboard: Ray's, where there is one.
+    outlets: are shown pictures. listeners: are given every result.
     """
 
     def __init__(self, study: Study, planner: Planner, known: Sequence[Result], folder: Path) -> None:
         self.dashboard: str | None = None
         self.outlets: list[Outlet] = []
+        self.listeners: list[Callable[[list[Result]], None]] = []
         self._study, self._planner, self._folder = study, planner, folder
         self.tally = Tally(study, known)
         self._started, self._entered = time.time(), time.monotonic()
@@ -64,8 +66,10 @@ class Progress:
         for outlet in self.outlets:
             outlet.close(status)
 
-    def add(self, results: Sequence[Result]) -> None:
+    def add(self, results: list[Result]) -> None:
         self.tally.add(results)
+        for listener in self.listeners:
+            listener(results)
         self._seconds += sum(float(result.cost.get("seconds") or 0.0) for result in results)
 
     def refresh(self, packs: Callable[[], Sequence[RunningPack]]) -> None:

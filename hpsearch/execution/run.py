@@ -180,6 +180,7 @@ def _train(
     ):
         interrupts.handle()  # Ray has set handlers of its own
         from hpsearch.execution.metrics import Metrics, Targets
+        from hpsearch.execution.tracking import Tracking
         from hpsearch.execution.tune import fit
 
         if capacity.gpus and not address and not torch.cuda.is_available():
@@ -196,7 +197,9 @@ def _train(
         progress.outlets += [Metrics(progress.tally), Targets(folder)]
         needed = own_processes()
         others = agents(needed["raylet"]) if needed else []
-        with interrupts.while_alive(needed, others), progress:
+        tracking = Tracking(folder, checked.study, lambda warning: _warn(warning, quiet))
+        progress.listeners.append(tracking.add)
+        with interrupts.while_alive(needed, others), tracking, progress:
             return fit(checked, planner, known, capacity, folder, record, progress, deadline)
 
 

@@ -19,6 +19,8 @@ from hpsearch.execution.temporary import make_temp_dir
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # at 0, gcs, raylet and workers listen on loopback only
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing phones home
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "WANDB_ERROR_REPORTING": "false",
     LOOPBACK: "0",
     "RAY_CHDIR_TO_TRIAL_DIR": "0",
     "RAY_AIR_NEW_OUTPUT": "0",
