@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from importlib.util import find_spec
 from pathlib import Path
 
 from hpsearch.check_sampling import check_sampling
@@ -16,9 +15,10 @@ from hpsearch.optim.sam_on import normalization
 from hpsearch.sampling import ADAPTIVE
 from hpsearch.space import Parameter, ordered
 from hpsearch.streams import GlobalGenerators
-from hpsearch.study import TRACKERS, Arm, Study
+from hpsearch.study import Arm, Study
 from hpsearch.tasks import Task, TrainFunction, is_task_class
 from hpsearch.tasks.trial_run import try_task
+from hpsearch.trackers import check_trackers
 from hpsearch.warm_start import WarmStart, read_warm_start
 from hpsearch.yamlfile import Document
 
@@ -43,7 +43,12 @@ def check_study(study: Study, document: Document, folder: Path | None = None) ->
         mistakes = [*_check_optimizer(study, task), *_check_objectives(study, task), *_check_stopping(study)]
     else:
         mistakes = list(_check_function(study))
-    mistakes += [*_check_conditions(study), *check_sampling(study), *_check_warm_start(study), *_check_tracking(study)]
+    mistakes += [
+        *_check_conditions(study),
+        *check_sampling(study),
+        *_check_warm_start(study),
+        *check_trackers(study.tracking),
+    ]
     if mistakes:
         raise document.error(list(dict.fromkeys(mistakes)))  # arms may share a mistake of the optimizer section
     with told(document):
@@ -214,12 +219,3 @@ def _check_stopping(study: Study) -> Iterator[Mistake]:
     if ends and study.stopping.grace >= max(ends):
         rule = f"got {study.stopping.grace} where no trial has more than {max(ends):g} epochs: nothing would be stopped"
         yield Mistake(("stopping", "grace"), rule, f"a whole number from 1 to {max(ends) - 1:g}")
-
-
-def _check_tracking(study: Study) -> Iterator[Mistake]:
-    for name in study.tracking:
-        package, install = TRACKERS[name]
-        if find_spec(package) is None:
-            there = [known for known, (needed, _) in TRACKERS.items() if find_spec(needed) is not None]
-            rule = f"{name} needs the package {package}, which is not installed: pip install '{install}'"
-            yield Mistake(("tracking",), rule, ", ".join(there) or "nothing, until it is")

@@ -15,14 +15,9 @@ from hpsearch.hyperparameters import Settings, finite
 from hpsearch.models import AsTuple, Model, Name, Scalar, rule, validate, whole
 from hpsearch.seeds import MAX_SEED, Seeds, TwoStage, read_seeds
 from hpsearch.space import Parameter, SearchSpace, find, load_space, names
+from hpsearch.trackers import read_trackers
 from hpsearch.yamlfile import Document, dump_yaml, override, parse_yaml, read_yaml
 
-# Where trials may be logged besides -> the package that it takes and what installs that (hpsearch.execution.tracking).
-TRACKERS = {
-    "tensorboard": ("tensorboardX", "tensorboardX"),
-    "mlflow": ("mlflow", "hpsearch[mlflow]"),
-    "wandb": ("wandb", "hpsearch[wandb]"),
-}
 CONFIRM_SEEDS_FROM = 10_000  # confirmation runs take the first seeds from here on that the study does not use
 IMPORTED_TASK = "imported"  # of a folder that was made from a table: there is no such task, so `run` refuses it
 
@@ -189,19 +184,6 @@ def _folders(value: Any) -> Any:
     return tuple(listed)
 
 
-def _tracking(value: Any) -> Any:
-    """A name or a list of names."""
-    names = (value,) if isinstance(value, str) else tuple(value) if isinstance(value, (list, tuple)) else None
-    if names is None:
-        raise rule(f"got {show(value)}", f"one or a list of {', '.join(TRACKERS)}")
-    for name in names:
-        if name not in TRACKERS:
-            raise rule(f"unknown tracker {show(name)}", ", ".join(TRACKERS), near=nearest(name, TRACKERS))
-    if len(set(names)) < len(names):
-        raise rule(f"got {show(value)}", "each tracker once")
-    return names
-
-
 def _objectives(value: dict[str, str]) -> dict[str, str]:
     if not value:
         raise rule("got an empty mapping", "at least one objective, e.g. val_accuracy: maximize")
@@ -225,7 +207,7 @@ class Study(Model):
     objectives: Annotated[dict[Name, Literal["maximize", "minimize"]], AfterValidator(_objectives)]
     resources: Resources = Resources()
     stopping: Stopping | None = None
-    tracking: Annotated[tuple[str, ...], BeforeValidator(_tracking)] = ()
+    tracking: Annotated[tuple[str, ...], BeforeValidator(read_trackers)] = ()
     recorded: Recorded | None = None
 
     @property
