@@ -43,12 +43,8 @@ def check_study(study: Study, document: Document, folder: Path | None = None) ->
         mistakes = [*_check_optimizer(study, task), *_check_objectives(study, task), *_check_stopping(study)]
     else:
         mistakes = list(_check_function(study))
-    mistakes += [
-        *_check_conditions(study),
-        *check_sampling(study),
-        *_check_warm_start(study),
-        *check_trackers(study.tracking),
-    ]
+    mistakes += [*_check_conditions(study), *check_sampling(study), *_check_warm_start(study)]
+    mistakes += check_trackers(study.tracking)
     if mistakes:
         raise document.error(list(dict.fromkeys(mistakes)))  # arms may share a mistake of the optimizer section
     with told(document):

@@ -11,9 +11,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from hpsearch import trackers
+from hpsearch.check import check_study
+from hpsearch.errors import MistakesError
 from hpsearch.execution import tracking
 from hpsearch.execution.tracking import Tracking, points, track
 from hpsearch.results import Result, read_results
+from hpsearch.study import load_study
 from hpsearch.trackers import TRACKERS
 
 STUDY = """
@@ -198,20 +202,17 @@ def test_without_trackers_nothing_is_started(tmp_path):
         ("[tensorboard, tensorboard]", "allowed: each tracker once"),
     ],
 )
-def test_a_wrong_tracker_is_told_before_anything_runs(place, line, told):
-    place.study(STUDY + f"tracking: {line}\n")
-    _, error = place.run("run", "study.yaml", code=2)
-    assert told in error and "study.yaml:" in error
+def test_a_wrong_tracker_is_told_with_its_line(tmp_path, line, told):
+    (tmp_path / "study.yaml").write_text(STUDY + f"tracking: {line}\n")
+    with pytest.raises(MistakesError) as caught:
+        load_study(tmp_path / "study.yaml")
+    assert told in str(caught.value) and "study.yaml:9: " in str(caught.value)
 
 
-def test_a_package_that_is_missing_is_told_with_how_to_install_it(place, monkeypatch):
-    from hpsearch import trackers
-    from hpsearch.check import check_study
-    from hpsearch.errors import MistakesError
-    from hpsearch.study import load_study
-
+def test_a_package_that_is_missing_is_told_with_how_to_install_it(tmp_path, monkeypatch):
     monkeypatch.setattr(trackers, "find_spec", lambda name: None if name == "mlflow" else object())
-    monkeypatch.syspath_prepend(str(place.folder))
-    study, document = load_study(place.study(STUDY + "tracking: [tensorboard, mlflow]\n"))
+    text = STUDY.replace('"mine:train"', "digits").replace("{x: {low: 0,", "{rho: {low: 0,")
+    (tmp_path / "study.yaml").write_text(text + "tracking: [tensorboard, mlflow]\n")
+    study, document = load_study(tmp_path / "study.yaml")
     with pytest.raises(MistakesError, match=r"pip install 'hpsearch\[mlflow\]'; allowed: tensorboard, wandb"):
-        check_study(study, document, place.folder)
+        check_study(study, document, tmp_path)
