@@ -43,6 +43,8 @@ def fit(
     """
     study = checked.study
     stopper = None if study.stopping is None else Stopper(study, study.stopping, known)
+    if capacity.concurrent > 1:
+        planner.ask_ahead()
     exchange = Exchange(checked, capacity, Path.cwd(), folder)
     shares = Shares(capacity.gpus, study.resources.gpus == "auto", capacity.packs_per_gpu)
     searcher = PackSearcher(

@@ -32,6 +32,7 @@ class ArmPlan:
         self._settled: set[str] = set()  # configurations whose first seeds are back
         self._second: deque[Configuration] = deque()  # those of which more seeds wait to be given
         self._more = 0  # trials that spreads have asked for
+        self._upcoming: tuple[int, int] | None = None  # the phase and index that the sampler is asked for next
         self._packs = self._plan()
         self._exhausted = False
 
@@ -45,9 +46,14 @@ class ArmPlan:
         if self.finished:
             return None
         pack = self._next_first() or self._next_second()
+        if pack is not None and self._upcoming is not None:  # what it trains is planned now
+            self._suggestions.prepare(*self._upcoming)
         if pack is None and self._exhausted:
             self.finished = not self._books.waiting
         return pack
+
+    def ask_ahead(self) -> None:
+        self._suggestions.ask_ahead()
 
     def tell(self, result: Result) -> None:
         self._books.take(result)
@@ -83,6 +89,9 @@ class ArmPlan:
         for phase, size in enumerate(phase_sizes(self._study, self.name)):
             adapts = self._study.phases(self.name)[phase].sampler in ADAPTIVE
             for configuration in self._adapt(phase, size) if adapts else self._sequence(phase, size):
+                if configuration is None:
+                    yield None
+                    continue
                 self._books.planned[configuration.configuration_id] = configuration
                 pack = self._pack(configuration, self._books.first(configuration))
                 if pack is None:
@@ -133,14 +142,21 @@ class ArmPlan:
             found += 1
         self._found(phase, found, size)
 
-    def _adapt(self, phase: int, size: int) -> Iterator[Configuration]:
+    def _adapt(self, phase: int, size: int) -> Iterator[Configuration | None]:
         """Configurations as the sampler suggests them; those of an earlier run first come from their results."""
         sampler = self._study.phases(self.name)[phase].sampler
         for index in range(size):
-            configuration = self._again(phase, index, sampler) or self._suggestions.ask(phase, index, sampler)
+            configuration = self._again(phase, index, sampler)
+            if configuration is None:
+                while not self._suggestions.ready(phase, index):
+                    yield None
+                self._upcoming = None
+                configuration = self._suggestions.ask(phase, index, sampler)
             if configuration is None:
                 self._found(phase, index, size, f": it suggested known ones {MAX_REPEATS} times in a row")
                 return
+            new = index + 1 < size and (phase, index + 1, sampler) not in self._recorded
+            self._upcoming = (phase, index + 1) if new else None
             yield configuration
 
     def _again(self, phase: int, index: int, sampler: str) -> Configuration | None:

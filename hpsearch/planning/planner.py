@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Planner:
-    """next() gives packs until `finished`; between, None means: wait for a result. tell() takes the results."""
+    """next() gives packs until `finished`; None: wait for a result or a suggestion. tell() takes the results."""
 
     def __init__(self, checked: Checked, results: Iterable[Result]) -> None:
         known: dict[str, list[Result]] = {arm: [] for arm in checked.study.arms}
@@ -34,6 +34,14 @@ class Planner:
     def notes(self) -> list[str]:
         """What the user should know of how the plan went, e.g. that a phase ran out of new configurations."""
         return [note for arm in self._order for note in arm.notes]
+
+    def ask_ahead(self) -> None:
+        """Adaptive samplers are asked in threads from now on: next() never waits for one, and gives None meanwhile.
+
+        What they suggest then depends on when results come. So not where one pack runs at a time.
+        """
+        for arm in self._order:
+            arm.ask_ahead()
 
     def next(self) -> Pack | None:
         if self._returned:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from hpsearch.planning.books import Books
 from hpsearch.planning.pack import Configuration, place
 from hpsearch.planning.sizes import MAX_REPEATS
-from hpsearch.sampling import Adaptive, Asked
+from hpsearch.sampling import Adaptive, Ahead, Asked, Params
 
 if TYPE_CHECKING:
     from hpsearch.check import Checked
@@ -23,23 +23,36 @@ class Suggestions:
         self._warm = checked.warm.points.get(arm, ())
         self._asked: dict[str, Asked] = {}  # configurations that the sampler waits for
         self._told: set[str] = set()
-        self._adaptive: Adaptive | None = None
+        self._sampler: Ahead | None = None
+        self._threaded = False
+
+    def ask_ahead(self) -> None:
+        """From now on suggestions are prepared in a thread: see Ahead."""
+        self._threaded = True
+        if self._sampler is not None:
+            self._sampler.begin()
+
+    def prepare(self, phase: int, index: int) -> None:
+        """ask() will come for this place."""
+        if self._threaded:
+            self._get_sampler().prepare(phase, index)
+
+    def ready(self, phase: int, index: int) -> bool:
+        """Whether ask() need not wait for the thread."""
+        return self._get_sampler().ready(phase, index)
 
     def ask(self, phase: int, index: int, sampler: str) -> Configuration | None:
         """A configuration that is not planned yet; None after so many in a row that are."""
-        adaptive = self._get_adaptive()
-        for repeat in range(MAX_REPEATS + 1):
-            asked = adaptive.ask(phase, index, repeat)
-            key = self._books.identify(asked.params)
-            if key not in self._books.planned:
-                self._asked[key] = asked
-                return Configuration(self._arm, asked.params, key, place(phase, index, sampler, asked.generation))
-            adaptive.tell(asked, None)  # its mean is told already, and a resumed run would not tell it twice
-        return None
+        asked = self._get_sampler().take(phase, index)
+        if asked is None:
+            return None
+        key = self._books.identify(asked.params)
+        self._asked[key] = asked
+        return Configuration(self._arm, asked.params, key, place(phase, index, sampler, asked.generation))
 
     def tell(self, configuration: Configuration) -> None:
         """Its first seeds are back."""
-        if self._adaptive is None:
+        if self._sampler is None:
             return
         key, params, sampling = configuration.configuration_id, configuration.params, configuration.sampling
         asked = self._asked.pop(key, None)
@@ -48,20 +61,25 @@ class Suggestions:
         if values is not None or stopped is not None:
             self._told.add(key)
         if asked is not None and stopped is not None:
-            self._adaptive.tell_stopped(asked, *stopped)
+            self._sampler.tell_stopped(asked, *stopped)
         elif asked is not None:
-            self._adaptive.tell(asked, values)
+            self._sampler.tell(asked, values)
         elif stopped is not None:
-            self._adaptive.add_stopped(params, *stopped, sampling)
+            self._sampler.add_stopped(params, *stopped, sampling)
         elif values is not None:
-            self._adaptive.add(params, values, sampling)
+            self._sampler.add(params, values, sampling)
 
-    def _get_adaptive(self) -> Adaptive:
-        if self._adaptive is None:
-            self._adaptive = Adaptive(self._study, self._arm)
+    def _get_sampler(self) -> Ahead:
+        if self._sampler is None:
+            self._sampler = Ahead(Adaptive(self._study, self._arm), self._is_new, MAX_REPEATS)
             for params, values in self._warm:
-                self._adaptive.add(params, values)
+                self._sampler.add(params, values)
             for configuration in self._books.known().values():
                 if configuration.configuration_id not in self._books.waiting:
                     self.tell(configuration)
-        return self._adaptive
+            if self._threaded:
+                self._sampler.begin()
+        return self._sampler
+
+    def _is_new(self, params: Params) -> bool:
+        return self._books.identify(params) not in self._books.planned

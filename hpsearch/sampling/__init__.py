@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hpsearch.sampling.adaptive import Adaptive, Asked
+    from hpsearch.sampling.ahead import Ahead
     from hpsearch.sampling.build import missing_package, try_options
     from hpsearch.sampling.distributions import Params, distributions
     from hpsearch.sampling.grid import grid_size
@@ -23,6 +24,7 @@ __all__ = [
     "OPTIONS",
     "SAMPLERS",
     "Adaptive",
+    "Ahead",
     "Asked",
     "Params",
     "Sequence",
@@ -34,6 +36,7 @@ __all__ = [
 ]
 
 _HOME = {
+    "Ahead": "ahead",
     "Adaptive": "adaptive",
     "Asked": "adaptive",
     "missing_package": "build",
