@@ -80,3 +80,7 @@ def _point(draw: random.Random, study: Study) -> dict[str, float | int]:
         value = draw.uniform(parameter.low, parameter.high)
         point[name] = int(value) if parameter.integer else value
     return point
+
+
+if __name__ == "__main__":
+    main()
