@@ -21,14 +21,14 @@ from hpsearch.status import ArmStatus, RunStatus
 from hpsearch.study import Study
 from hpsearch.tally import Tally
 
-LOOK = 0.5  # seconds between two pictures of the run
+LOOK = 1.0  # seconds between two pictures of the run: 10 ms to draw
 FILE_EVERY = 2.0  # seconds between two writings of running.json
 LOG_EVERY = (10.0, 300.0)  # seconds between two lines of a log: at first, and at most
 LOG_SHARE = 1 / 30  # of the time that a run has taken, a line: a week's log can still be read
 
 
 class Outlet(Protocol):
-    """Shows the run; it is given a picture twice a second at most, and decides what of that it needs."""
+    """Shows the run; it is given a picture once a second at most, and decides what of that it needs."""
 
     def open(self) -> None: ...
     def show(self, status: RunStatus) -> None: ...
