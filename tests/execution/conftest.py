@@ -149,6 +149,10 @@ class Place:
             start_new_session=True,
         )
 
+    def below(self, pid: int) -> dict[int, str]:
+        """The processes that one has started, and those that they have: process id -> name."""
+        return descendants(pid)
+
     def run(self, *arguments: str, code: int = 0, cold: bool = False) -> tuple[str, str]:
         """Standard output and error of a command that must end with this exit code."""
         process: Command = self.start_cold(*arguments) if cold else self.start(*arguments)
