@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 
 from hpsearch.errors import show
 
+TORN = "not a whole result (a write was cut off here)"
 _NONE = type(None)
 _NEEDED: Mapping[str, tuple[type, ...]] = {
     "trial_id": (str,),
@@ -72,7 +73,7 @@ def parse_line(line: bytes) -> dict[str, Any]:
     except (ValueError, RecursionError) as error:
         if isinstance(error, _ConstantError):
             raise
-        raise ValueError("not a whole result (a write was cut off here)") from None
+        raise ValueError(TORN) from None
     if type(data) is not dict:
         raise ValueError(f"not a result: {show(data)}")
     missing = _NEEDED.keys() - data.keys()

@@ -7,7 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpsearch.errors import InputError
 from hpsearch.identity import Identity
+from hpsearch.line import TORN
 from hpsearch.planning import planned_trials
 from hpsearch.results import DONE, Result, belonging, is_running, read_run
 from hpsearch.running import Running, read_running
@@ -89,7 +91,7 @@ class Follower:
             arms=arms,
             set_aside=len(self._aside),
             errors=self._tally.errors,
-            warnings=(*self._warnings, self._not_whole(self._lines + 1)) if torn else tuple(self._warnings),
+            warnings=(*self._warnings, self._not_taken(self._lines + 1, TORN)) if torn else tuple(self._warnings),
             now=now,
             last_result=self._file.stat().st_mtime if self._lines else None,
         )
@@ -109,15 +111,18 @@ class Follower:
     def _read(self) -> None:
         if (self._folder / "study.yaml").read_bytes() != self._source:
             self._begin()  # another study: other trials belong to it
-        if not self._file.exists():
+        try:
+            with self._file.open("rb") as file:
+                found = os.fstat(file.fileno())
+                if self._inode not in (None, found.st_ino) or found.st_size < self._offset:
+                    self._begin()  # another file
+                self._inode = found.st_ino
+                file.seek(self._offset)
+                whole, newline, rest = file.read().rpartition(b"\n")
+        except FileNotFoundError:
             return
-        with self._file.open("rb") as file:
-            found = os.fstat(file.fileno())
-            if self._inode not in (None, found.st_ino) or found.st_size < self._offset:
-                self._begin()  # another file
-            self._inode = found.st_ino
-            file.seek(self._offset)
-            whole, newline, rest = file.read().rpartition(b"\n")
+        except OSError as error:
+            raise InputError(f"{self._file}: cannot be read: {error.strerror}") from None
         self._torn = bool(rest.strip())
         if newline:
             self._offset += len(whole) + 1
@@ -131,8 +136,8 @@ class Follower:
                 continue
             try:
                 result = Result.from_line(line)
-            except (ValueError, TypeError):
-                self._warnings.append(self._not_whole(self._lines))
+            except ValueError as error:
+                self._warnings.append(self._not_taken(self._lines, error))
                 continue
             latest.pop(result.trial_id, None)
             latest[result.trial_id] = result
@@ -140,8 +145,8 @@ class Follower:
         self._aside |= latest.keys() - {result.trial_id for result in mine}
         self._tally.add(mine)
 
-    def _not_whole(self, line: int) -> str:
-        return f"{self._file}:{line}: not a whole result (a write was cut off here); that trial counts as not run"
+    def _not_taken(self, line: int, why: object) -> str:
+        return f"{self._file}:{line}: {why}; that trial counts as not run"
 
     def _arm(self, arm: str, now: Running | None) -> ArmStatus:
         tally = self._tally.arms[arm]

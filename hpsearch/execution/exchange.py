@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -55,13 +56,16 @@ class Exchange:
             milestones=milestones,
         )
 
-    def result(self, pack: Pack, report: Report, attempt: int, waited_since: float | None) -> Result:
-        """The line for a trial that ended. waited_since: time.time() of when it was given; None if it did not wait."""
+    def result(self, pack: Pack, report: Report, attempt: int, since: tuple[float, float] | None) -> Result:
+        """The line for a trial that ended. since: time.time() and time.monotonic() of when it was given; None if it did
+        not wait.
+        """
         outcome, study = report["outcome"], self._checked.study
         self._note_torch(report)
         failed = self.failed(pack, report["seed"], attempt, "")
         started = datetime.fromisoformat(report["started"]).timestamp()
-        waited = 0.0 if waited_since is None else started - waited_since
+        # Two clocks of one machine or of two, that may be set meanwhile: never longer than the driver has waited.
+        waited = 0.0 if since is None else min(started - since[0], time.monotonic() - since[1])
         same = ("status", "epochs", "epochs_planned", "cost", "curve", "error")
         return replace(
             failed,

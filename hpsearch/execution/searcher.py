@@ -27,13 +27,14 @@ NODES = 20  # of a cluster that may die with a pack and are not counted as its f
 class Running:
     """A pack that Ray Tune has.
 
-    pack: with the seeds that have not ended. given: time.time(). share: of a GPU. failures: by seed, how often it has
-    failed in this run, with a traceback or with its worker; excused: how often for lack of the GPU's memory. again:
-    seeds that failed and will be given again when the pack has ended.
+    pack: with the seeds that have not ended. given, clock: time.time(), time.monotonic(). share: of a GPU. failures: by
+    seed, how often it has failed in this run, with a traceback or with its worker; excused: how often for lack of the
+    GPU's memory. again: seeds that failed and will be given again when the pack has ended.
     """
 
     pack: Pack
     given: float
+    clock: float = field(default_factory=time.monotonic)
     share: float = 0.0
     failures: Counter[int] = field(default_factory=Counter)
     excused: Counter[int] = field(default_factory=Counter)
@@ -93,7 +94,7 @@ class PackSearcher(Searcher):
         if share and self._running and sum(r.share for r in self._running.values()) + share > offer.gpus + 1e-9:
             self._again.append(running)  # Ray would keep it waiting, with a share that may be another by then
             return None
-        running.share, running.given = share, time.time()
+        running.share, running.given, running.clock = share, time.time(), time.monotonic()
         self._running[trial_id] = running
         order = self._exchange.order(running.pack, self._milestones(running.pack))
         seen = {"study": self._exchange.study, "words": describe_pack(_seen(running))}
@@ -159,7 +160,9 @@ class PackSearcher(Searcher):
             seed, outcome = report["seed"], report["outcome"]
             if seed not in running.pack.seeds or seed in running.again:
                 continue
-            since = running.given if running.waiting else None  # the pack's first trial waited for a worker
+            since = (
+                (running.given, running.clock) if running.waiting else None
+            )  # the pack's first trial waited for a worker
             running.waiting = False
             attempt = running.pack.attempts[running.pack.seeds[seed]] + running.failures[seed]
             if outcome["status"] == "failed" and self._is_given_again(running, seed, outcome["out_of_memory"]):

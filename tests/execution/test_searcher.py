@@ -1,6 +1,8 @@
 """Packs out, results in: what is tried again, with which share of a GPU, and what is written."""
 
 import json
+import time
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -120,6 +122,17 @@ def test_another_torch_on_a_node_is_told_once(tmp_path):
     for seed, version in enumerate([str(torch.__version__), "1.0", "1.0"]):
         exchange.result(pack(), {**report(seed), "torch": version}, 1, None)
     assert [note.split(", here is")[0] for note in exchange.notes] == ["h has torch 1.0"]
+
+
+@pytest.mark.parametrize("jump", [-1e6, 0.0, 1e6], ids=["back", "none", "forward"])
+def test_a_clock_that_is_set_while_a_pack_trains_is_not_taken_for_waiting(tmp_path, jump):
+    exchange = Exchange(SimpleNamespace(study=STUDY), Capacity(1, 0.0, lambda: Offer(4, 0.0)), tmp_path, tmp_path)
+    given, clock = time.time() - 5, time.monotonic() - 5
+    started = datetime.fromtimestamp(given + 2 + jump, UTC).isoformat()
+    row = exchange.result(pack(), {**report(0), "started": started}, 1, (given, clock))
+    assert row.started == started
+    low, high = {-1e6: (0, 0), 0.0: (1.99, 2.01), 1e6: (5, 60)}[jump]
+    assert low <= row.seconds_waiting <= high
 
 
 def test_what_raised_is_tried_again_when_its_pack_has_ended_and_given_up_after_the_retries(tmp_path):
