@@ -68,3 +68,26 @@ def test_a_region_of_failures_is_passed_when_the_run_is_started_again():
     again = [*failing("a", range(4)), result("a", 4), result("a", 5), result("a", 6, status="complete")]
     assert told(Hopeless(["a"], known), [*again, *failing("a", range(7, 100))]) is None
     assert told(Hopeless(["a"], known), failing("a", range(100))) == 3 * 7 + 1
+
+
+STUDY = """
+name: hopeless
+task: {name: "mine:bad"}
+arms:
+  one: {parameters: {x: {low: 0, high: 1}}, fixed: {kind: raises}}
+  other: {parameters: {x: {low: 0, high: 1}}, fixed: {kind: raises}}
+sampling: [{sampler: random, configurations: 200}]
+seeds: 2
+objectives: {val_accuracy: maximize}
+"""
+
+
+def test_a_whole_run_is_given_up_and_tries_all_again_when_started_again(place):
+    place.study(STUDY)
+    _, error = place.run("run", "study.yaml", "--no-dashboard", code=1)
+    assert "in every arm, with: RuntimeError: no such luck" in error and "mine.py" in error
+    lines = (place.folder / "runs" / "hopeless" / "trials.jsonl").read_text().splitlines()
+    assert TRIALS <= len(lines) < 120  # of 800
+    place.study(STUDY.replace("kind: raises", "kind: fine").replace("200", "2"))
+    out, _ = place.run("run", "study.yaml", "--no-dashboard")
+    assert "8 trials trained" in out
