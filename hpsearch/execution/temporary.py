@@ -16,13 +16,14 @@ from hpsearch.lock import FolderLock, is_held
 
 SOCKET = 107  # bytes that a socket's path may have
 SESSION = len("/ray/session_2026-01-01_00-00-00_000000_4194304/sockets/plasma_store.1")
+NEEDED = 20_000_000  # bytes free, for sockets and logs: on a full disk Ray's start waits for ever
 STARTING = 3600.0  # seconds after which a session that nobody holds was not about to be held
 
 
 def make_temp_dir() -> str:
     """The folder for Ray's sessions, inside one that only this user can enter: Ray opens its own to everybody.
 
-    Raises RunError where it cannot be made, or is somebody else's.
+    Raises RunError where it cannot be made, is somebody else's, or has no space.
     """
     root = Path(tempfile.gettempdir())
     if len(os.fsencode(root)) + len(f"/hpsearch-{os.getuid()}") + SESSION > SOCKET:
@@ -37,6 +38,12 @@ def make_temp_dir() -> str:
         raise RunError(
             f"{private}: is not a folder that is yours alone, so others could put sockets of theirs in the place of "
             "Ray's; remove it, or set TMPDIR"
+        )
+    free = shutil.disk_usage(private).free
+    if free < NEEDED:
+        raise RunError(
+            f"{private}: {free / 1e6:.1f} MB are free there, and Ray's logs need {NEEDED / 1e6:.0f} MB to begin with; "
+            "make space, or set TMPDIR"
         )
     return str(private / "ray")
 

@@ -45,12 +45,12 @@ sampling: [{sampler: qmc, configurations: 4}]
 seeds: 2
 confirm: {top: 1, seeds: 2}
 objectives: {val_accuracy: maximize, flops: minimize}
-resources: {concurrent: 2}
+resources: {concurrent: 2, retries: 5}
 """
 TRIALS = 2 * (4 + 2 + 6) + 3 * 2
-TARGETS = ("driver", "worker", "raylet", "gcs_server", "group", "everything")
+TARGETS = ("driver", "worker", "worker", "worker", "raylet", "gcs_server", "group", "everything")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
-WORKERS = 2  # kills in one run at most: after the third a trial would count as failed
+WORKERS = 5  # kills in one run at most: after more than the retries a trial would count as failed
 AGENTS = ("ray::DashboardA", "ray::RuntimeEnv")  # of a driver killed by 9: they end by themselves, a minute later
 
 

@@ -2,11 +2,12 @@
 
 import os
 import time
+from types import SimpleNamespace
 
 import pytest
 
 from hpsearch.errors import RunError
-from hpsearch.execution.temporary import SOCKET, STARTING, make_temp_dir, remove_sessions
+from hpsearch.execution.temporary import NEEDED, SOCKET, STARTING, make_temp_dir, remove_sessions
 from hpsearch.lock import FolderLock
 
 
@@ -40,6 +41,12 @@ def test_a_folder_that_is_not_ours_alone_is_refused(root, what):
     else:
         private.touch()
     with pytest.raises(RunError, match="TMPDIR"):
+        make_temp_dir()
+
+
+def test_a_full_disk_is_told_before_ray_waits_for_ever_on_it(root, monkeypatch):
+    monkeypatch.setattr("shutil.disk_usage", lambda path: SimpleNamespace(free=NEEDED - 1))
+    with pytest.raises(RunError, match="20.0 MB are free there.*TMPDIR"):
         make_temp_dir()
 
 
