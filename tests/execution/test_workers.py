@@ -1,0 +1,36 @@
+"""How many workers a run has."""
+
+import os
+
+import pytest
+
+SHORT = """
+import os, time
+from pathlib import Path
+
+def short(params, seed, report):
+    here = Path("workers")
+    here.mkdir(exist_ok=True)
+    (here / str(os.getpid())).touch()
+    if len(list(here.iterdir())) < 2:
+        time.sleep(0.2)
+    report(val_accuracy=params["x"])
+"""
+STUDY = """
+name: short
+task: {name: "brief:short"}
+arms: {a: {parameters: {x: {low: 0, high: 1}}}}
+sampling: [{sampler: random, configurations: 300}]
+seeds: 1
+objectives: {val_accuracy: maximize}
+resources: {concurrent: 2}
+"""
+
+
+@pytest.mark.skipif(os.cpu_count() == 1, reason="one CPU has one worker")
+def test_packs_that_are_shorter_than_a_workers_start_have_all_workers(place):
+    """The first worker is not given every pack while the second one starts: that would stop it, again and again."""
+    (place.folder / "brief.py").write_text(SHORT)
+    place.study(STUDY)
+    place.run("run", "study.yaml", "--no-dashboard", "--quiet")
+    assert len(list((place.folder / "workers").iterdir())) == 2
