@@ -13,7 +13,7 @@ from typing import Self
 ADDRESS = "127.0.0.1:6379"  # nobody else is in the room's network
 DASHBOARD = "http://127.0.0.1:8265"
 TOKEN = "a-token-of-these-tests-only-0123456789"
-NETWORK = ["unshare", "--user", "--map-root-user", "--net"]
+NETWORK = ["unshare", "--user", "--map-root-user", "--net", "--pid", "--fork", "--kill-child"]
 MACHINE = ["unshare", "--mount", "--uts", "--pid", "--fork", "--kill-child", "--mount-proc"]
 
 
@@ -27,19 +27,23 @@ def possible() -> bool:
 class Room:
     """A network namespace with nodes in it, each with processes, mounts and a host's name of its own.
 
-    inside: the beginning of a command that is to run in it. Use it as a context: whatever was started in it ends.
+    inside: the beginning of a command that is to run in its network. Use it as a context: all nodes end with it, and
+    with this process, however that ends.
     """
 
     def __enter__(self) -> Self:
         self.folder = Path(tempfile.mkdtemp(prefix="ray-"))  # a short path: Ray's sockets are in it
+        pipe = subprocess.PIPE  # at whose end the first process of the nodes' namespace ends, and they with it
         self._holder = subprocess.Popen(
-            [*NETWORK, "sh", "-c", "ip link set lo up && echo up && exec sleep infinity"],
-            stdout=subprocess.PIPE,
+            [*NETWORK, "sh", "-c", "ip link set lo up && echo up && exec cat"],
+            stdin=pipe,
+            stdout=pipe,
             text=True,
             start_new_session=True,
         )
         assert self._holder.stdout is not None and self._holder.stdout.readline() == "up\n"
-        self.inside = ["nsenter", f"--target={self._holder.pid}", "--user", "--net", "--preserve-credentials"]
+        first = Path(f"/proc/{self._holder.pid}/task/{self._holder.pid}/children").read_text().strip()
+        self.inside = ["nsenter", f"--target={first}", "--user", "--net", "--preserve-credentials"]
         self._nodes: dict[str, subprocess.Popen[bytes]] = {}
         return self
 
@@ -64,7 +68,16 @@ class Room:
         with (self.folder / f"{name}.log").open("wb") as log:
             self._nodes[name] = subprocess.Popen(
                 [
-                    *(*self.inside, *MACHINE, "sh", "-c", f'hostname {name} && {covers} exec "$@"', "sh", *node),
+                    *(
+                        *self.inside,
+                        "--pid",
+                        *MACHINE,
+                        "sh",
+                        "-c",
+                        f'hostname {name} && {covers} exec "$@"',
+                        "sh",
+                        *node,
+                    ),
                     f"--temp-dir={self.folder / name}",
                 ],
                 env=self.environment(),
