@@ -56,7 +56,7 @@ def test_the_shipped_spaces_are_the_promised_ones():
 
 def test_plan_of_the_quickstart_trains_nothing(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr("hpsearch.prediction.PROBE_SECONDS", 0.02)  # how exact its times are is tested elsewhere
+    monkeypatch.setattr("hpsearch.probing.SECONDS", 0.1)  # how exact its times are is tested elsewhere
     result = call("plan", "quickstart", "--configurations", "2", "--seeds", "1")
     assert result.exit_code == 0, result.output
     # Six arms with two configurations of one seed, and eight confirmation runs each.

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hpsearch.errors import InputError
-from hpsearch.sampling import distributions
+from hpsearch.sampling.distributions import distributions
 from hpsearch.space import Parameter, active, load_space, names, ordered, shipped
 
 

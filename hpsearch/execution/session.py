@@ -78,6 +78,7 @@ def _start(dashboard: bool, job: str) -> Any:
             f"ray was imported before hpsearch set {LOOPBACK}=0, so its ports would be open to the network; "
             "set it in the environment before ray is imported (to 1, if open ports are wanted)"
         )
+    folder = make_temp_dir()
     try:
         with _any_agent_port():
             return ray.init(
@@ -89,9 +90,9 @@ def _start(dashboard: bool, job: str) -> Any:
                 configure_logging=True,
                 job_config=JobConfig(metadata={"job_name": job}),
                 _node_ip_address="127.0.0.1",
-                _temp_dir=make_temp_dir(),
+                _temp_dir=folder,
             )
-    except (ConnectionError, ValueError, RuntimeError, OSError) as error:
+    except Exception as error:  # Ray raises many kinds, a bare Exception where a part of it does not come up
         why = (str(error).strip() or type(error).__name__).splitlines()[0]
         raise RunError(f"Ray could not be started on this machine: {why}; `hpsearch doctor` looks further") from error
 

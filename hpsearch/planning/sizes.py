@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as SequenceOf
 from typing import TYPE_CHECKING, TypeVar
 
-from hpsearch.sampling import ADAPTIVE, FINITE, MAX_GRID, grid_size
+from hpsearch.sampling import ADAPTIVE, FINITE, MAX_GRID, SAMPLERS, grid_size
 from hpsearch.space import Parameter, Value, active
 from hpsearch.study import Phase, Study
 
@@ -111,9 +111,16 @@ def new_ones(points: Iterable[T], size: int, is_new: Callable[[T], bool], finite
 
 
 def _passes_over(phase: Phase, roomy: bool) -> bool:
-    """Whether the phase finds all it asks for, or nobody knows: then its points need not be drawn."""
+    """Whether the phase finds all it asks for, or nobody knows: then its points need not be drawn.
+
+    Nobody knows of an imported study's phases, whose sampler may be none of ours.
+    """
     on_lattice = phase.sampler == "qmc" and phase.options.get("scramble") is False
-    return phase.sampler in ADAPTIVE or (roomy and phase.sampler not in FINITE and not on_lattice)
+    return (
+        phase.sampler in ADAPTIVE
+        or phase.sampler not in SAMPLERS
+        or (roomy and phase.sampler not in FINITE and not on_lattice)
+    )
 
 
 def _different(parameters: Mapping[str, Parameter], fixed: Mapping[str, Value]) -> int | None:
