@@ -15,6 +15,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from hpsearch.training import checkpoint
+
 WIDTH = "160"  # columns of a line
 
 FUNCTION = """
@@ -160,6 +162,21 @@ class Place:
         assert process.returncode == code, f"exit code {process.returncode}\n{out}\n{error}"
         assert "Traceback" not in error
         return out, error
+
+
+@pytest.fixture(autouse=True)
+def users_modules_do_not_stay(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A test that imports a user's module in this process leaves none of it to the tests that follow."""
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    kept = {name: getattr(checkpoint, name) for name in ("FIRST", "SHARE")}
+    before = set(sys.modules)
+    yield
+    for name in set(sys.modules) - before:
+        file = getattr(sys.modules[name], "__file__", None) or ""
+        if file.startswith(tempfile.gettempdir()) and "/pytest-" in file:  # a test's own folder
+            del sys.modules[name]
+    for name, value in kept.items():
+        setattr(checkpoint, name, value)
 
 
 @pytest.fixture(scope="session")
