@@ -13,7 +13,7 @@ import ray
 from ray.exceptions import RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
-from hpsearch.training.checkpoint import File
+from hpsearch.training.store import File
 
 WAIT = 600.0  # seconds for which a trial waits for a checkpoint to be written or read
 START = 60.0  # seconds
@@ -75,7 +75,7 @@ def keeping(folder: Path) -> Iterator[None]:
 
 
 class Kept:
-    """A store (hpsearch.training.checkpoint) of one trial, at the keeper. Bytes go through Ray's object store, once."""
+    """A store (hpsearch.training.store) of one trial, at the keeper. Bytes go through Ray's object store, once."""
 
     def __init__(self, path: Path) -> None:
         self._name = path.name

@@ -15,8 +15,8 @@ from ray import tune
 from hpsearch.execution.keeper import Kept
 from hpsearch.execution.slots import take_slot
 from hpsearch.execution.voice import Voice
-from hpsearch.training.checkpoint import File
 from hpsearch.training.pack import PackOrder, Stage, as_dict, run_pack
+from hpsearch.training.store import File
 
 REPORT_SECONDS = 1.0  # a result waits at most this long for the pack's next one
 

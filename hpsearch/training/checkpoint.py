@@ -2,54 +2,17 @@
 
 from __future__ import annotations
 
-import os
-import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol
+from typing import Any, BinaryIO
 
 import torch
 
+from hpsearch.training.store import File, Store
+
 FIRST = 60.0  # seconds of training before the first checkpoint: shorter trials are trained again
 SHARE = 0.02  # of the trial's time that writing may take
-
-
-class Store(Protocol):
-    """Where the newest state of one trial is kept. It is the old one or the new one, whatever happens between."""
-
-    def read(self) -> BinaryIO | None:
-        """What was written last, to be closed by the caller; None where there is nothing."""
-        ...
-
-    def write(self, dump: Callable[[BinaryIO], object]) -> None:
-        """Keeps what dump() writes into the file that it is given. Raises OSError where it cannot."""
-        ...
-
-
-class File:
-    """A store on a disk that this process can write."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def read(self) -> BinaryIO | None:
-        try:
-            return self.path.open("rb")
-        except OSError:
-            return None
-
-    def write(self, dump: Callable[[BinaryIO], object]) -> None:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        beside = self.path.with_name(f".{self.path.name}.{os.getpid()}-{threading.get_native_id()}")
-        try:
-            with beside.open("wb") as file:
-                dump(file)
-                file.flush()
-                os.fsync(file.fileno())
-            beside.replace(self.path)
-        finally:
-            beside.unlink(missing_ok=True)
 
 
 class Checkpoint:

@@ -15,13 +15,14 @@ from hpsearch.streams import GlobalGenerators, generator, stream_seed
 from hpsearch.tasks.protocol import Batch, Task
 from hpsearch.tasks.registry import source_hash
 from hpsearch.training.batches import Batches, split_lengths
-from hpsearch.training.checkpoint import Checkpoint, Store
+from hpsearch.training.checkpoint import Checkpoint
 from hpsearch.training.cost import CostMeter
 from hpsearch.training.engine import Engine
 from hpsearch.training.evaluation import evaluate
 from hpsearch.training.optimizer import build_optimizer
 from hpsearch.training.outcome import COLLAPSED_FACTOR, DIVERGED_FACTOR, Outcome, finite_or_none
 from hpsearch.training.schedule import factor
+from hpsearch.training.store import Store
 
 CHECK_STEPS = 1000  # a loss is read: waiting for each would stall a GPU, and an epoch may take an hour
 

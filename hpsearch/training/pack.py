@@ -18,7 +18,6 @@ import torch
 from hpsearch.hyperparameters import Settings
 from hpsearch.streams import GlobalGenerators
 from hpsearch.tasks import Task, TrainFunction, is_task_class, resolve
-from hpsearch.training.checkpoint import File, Store
 from hpsearch.training.engine import Engine
 from hpsearch.training.function import run_function
 from hpsearch.training.function_run import FunctionRun
@@ -26,6 +25,7 @@ from hpsearch.training.lockstep import Run, lockstep
 from hpsearch.training.loop import start
 from hpsearch.training.milestones import Milestones
 from hpsearch.training.outcome import Cost, Outcome
+from hpsearch.training.store import File, Store
 
 ERROR_LINES = 12  # of a traceback that are kept
 

@@ -58,7 +58,8 @@ class Room:
         dropped = ("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "RAY_ADDRESS")
         inherited = {name: value for name, value in os.environ.items() if name not in dropped}
         auth = {"RAY_AUTH_MODE": "token", "RAY_AUTH_TOKEN": TOKEN}
-        return {**inherited, "RAY_USAGE_STATS_ENABLED": "0", "COLUMNS": "200", **auth, **more}
+        health = {"RAY_health_check_period_ms": "1000"}  # a killed node is noticed sooner
+        return {**inherited, "RAY_USAGE_STATS_ENABLED": "0", "COLUMNS": "200", **auth, **health, **more}
 
     def start(self, name: str, *options: str, hidden: tuple[Path, ...] = ()) -> None:
         """A node whose host has this name, and which finds nothing in the hidden folders and cannot write them."""
