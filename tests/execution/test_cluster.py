@@ -128,25 +128,11 @@ def cluster(tmp_path_factory):
 
 
 def test_a_study_survives_a_node_and_its_long_trials_go_on_elsewhere(cluster, monkeypatch):
-    run = ("run", "study.yaml", "--address", ADDRESS)
-    kept = cluster.folder / "runs" / "far" / "checkpoints"
-
-    # Interrupted in the middle of its first trials: they are kept, and the cluster has nothing left of the run.
-    process = cluster.hpsearch(*run)
-    wait(lambda: kept.is_dir() and list(kept.glob("*.pt")), process)
-    process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
-    assert process.returncode == 130, error
-    assert "PackWorker" not in str(cluster.actors())
-    assert list(kept.glob("*.pt")) and not (cluster.folder / "runs" / "far" / "trials.jsonl").read_text()
-
-    # The same command goes on from there. A node dies late in a trial, another one joins; the third one has no time.
-    before = len(cluster.passes("two"))
-    busy = cluster.shared / "wait-one"
-    busy.touch()
-    process = cluster.hpsearch(*run)
-    wait(lambda: max(cluster.passes("two")[before:], default=0) >= LATE, process)
-    cluster.room.kill("two")
+    kept, busy = cluster.folder / "runs" / "far" / "checkpoints", cluster.shared / "wait-one"
+    busy.touch()  # this node stays in its first trial
+    process = cluster.hpsearch("run", "study.yaml", "--address", ADDRESS)
+    wait(lambda: max(cluster.passes("two"), default=0) >= LATE, process)
+    cluster.room.kill("two")  # late in a trial
     cluster.add("three")
     wait(lambda: cluster.passes("three"), process)
     busy.unlink()
@@ -158,6 +144,7 @@ def test_a_study_survives_a_node_and_its_long_trials_go_on_elsewhere(cluster, mo
     assert not warnings and len(results) == 4
     assert len((cluster.folder / "runs" / "far" / "trials.jsonl").read_text().splitlines()) == 4
     assert not list(kept.iterdir())
+    assert not {"PackWorker", "Keeper"} & set(cluster.actors())
     assert "three" in {result.host for result in results} <= {"one", "two", "three"}
     # Nothing was begun anew: what was trained twice is what came after a checkpoint, and they are half a second apart.
     assert len(cluster.passes("one", "two", "three")) < 4 * PASSES + LATE
@@ -172,6 +159,24 @@ def test_a_study_survives_a_node_and_its_long_trials_go_on_elsewhere(cluster, mo
     assert here.metrics == results[0].metrics
 
 
+@pytest.mark.slow
+def test_an_interrupted_run_leaves_the_cluster_clean_and_goes_on_from_its_checkpoints(cluster):
+    run = ("run", "study.yaml", "--address", ADDRESS, "--out", "cut", "--configurations", "1")
+    kept, before = cluster.folder / "cut" / "checkpoints", len(cluster.passes("one", "two", "three"))
+    process = cluster.hpsearch(*run)
+    wait(lambda: max(cluster.passes("one", "two", "three")[before:], default=0) >= LATE, process)
+    process.send_signal(signal.SIGINT)
+    _, error = process.communicate(timeout=60)
+    assert process.returncode == 130, error
+    assert not {"PackWorker", "Keeper"} & set(cluster.actors())
+    assert len(list(kept.glob("*.pt"))) == 1 and not (cluster.folder / "cut" / "trials.jsonl").read_text()
+    process = cluster.hpsearch(*run)
+    out, error = process.communicate(timeout=300)
+    assert process.returncode == 0 and "1 trials trained" in out, error
+    assert len(cluster.passes("one", "two", "three")) - before < PASSES + LATE
+
+
+@pytest.mark.slow
 def test_a_submitted_job_joins_its_cluster(cluster, tmp_path):
     run = f"{sys.executable} -m hpsearch.cli run study.yaml --configurations 1"
     submit = ("-m", "ray.scripts.scripts", "job", "submit", "--address", DASHBOARD, "--working-dir", ".", "--")
@@ -185,9 +190,8 @@ def test_a_submitted_job_joins_its_cluster(cluster, tmp_path):
 
 
 def test_a_cluster_lets_nobody_in_without_its_token(cluster):
-    for variables in ({"RAY_AUTH_MODE": "disabled"}, {"RAY_AUTH_TOKEN": "another"}):
-        process = cluster.hpsearch("run", "study.yaml", "--out", "none", "--address", ADDRESS, **variables)
-        _, error = process.communicate(timeout=120)
-        assert process.returncode == 1
-        assert "error: no Ray cluster at 127.0.0.1:6379: it lets nobody in without its token" in error
-        assert "RAY_AUTH_MODE=token" in error and "Traceback" not in error
+    process = cluster.hpsearch("run", "study.yaml", "--out", "none", "--address", ADDRESS, RAY_AUTH_MODE="disabled")
+    _, error = process.communicate(timeout=120)
+    assert process.returncode == 1
+    assert "error: no Ray cluster at 127.0.0.1:6379: it lets nobody in without its token" in error
+    assert "RAY_AUTH_MODE=token" in error and "Traceback" not in error
