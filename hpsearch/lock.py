@@ -11,6 +11,7 @@ from pathlib import Path
 from hpsearch.errors import InputError, RunError
 
 WAIT = 0.5  # seconds for which a lock may be looked at by others, who hold it for an instant
+PAUSE = 0.002  # seconds from one try to the next: many tries, since several may be looking all the time
 
 
 class FolderLock:
@@ -51,7 +52,7 @@ class FolderLock:
                 self._file.seek(0)
                 holder = self._file.read().strip() or "another process"
                 raise InputError(f"{folder}: {holder} is running in this folder; wait for it, or give another --out")
-            time.sleep(WAIT / 10)
+            time.sleep(PAUSE)
 
 
 def is_held(folder: Path) -> bool:

@@ -6,7 +6,6 @@ import os
 import signal
 import subprocess
 import sys
-import threading
 
 import pytest
 
@@ -63,22 +62,19 @@ def test_children_of_the_driver_do_not_hold_it_for_longer(tmp_path):
 
 def test_those_who_only_look_never_keep_a_driver_out(tmp_path):
     (tmp_path / "lock").touch()
-    done = threading.Event()
-
-    def look():
-        while not done.is_set():
-            is_held(tmp_path)
-
-    lookers = [threading.Thread(target=look) for _ in range(3)]
-    for thread in lookers:
-        thread.start()
+    look = "from hpsearch.lock import is_held\nprint()\nwhile True: is_held(pathlib.Path(sys.argv[1]))"
+    # Processes, as in use: a thread would hold the lock for as long as it waits for the interpreter.
+    command = [sys.executable, "-u", "-c", "import pathlib, sys\n" + look, str(tmp_path)]
+    lookers = [subprocess.Popen(command, stdout=subprocess.PIPE) for _ in range(2)]
     try:
+        for looker in lookers:
+            looker.stdout.readline()  # it looks
         for _ in range(50):
             FolderLock(tmp_path).close()
     finally:
-        done.set()
-        for thread in lookers:
-            thread.join()
+        for looker in lookers:
+            looker.kill()
+            looker.communicate()
 
 
 @pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP])
