@@ -50,8 +50,7 @@ class PackSearcher(Searcher):
     """A Searcher over the planner's ask and tell. Results are on disk when record() returns, then the planner is told.
 
     offer: packs that may run at once now, and GPUs that they have together. retries: of a trial that raised, or whose
-    worker died. deadline:
-    time.monotonic() after which no more packs are given.
+    worker died. deadline: time.monotonic() after which no more packs are given.
     """
 
     def __init__(
@@ -160,9 +159,7 @@ class PackSearcher(Searcher):
             seed, outcome = report["seed"], report["outcome"]
             if seed not in running.pack.seeds or seed in running.again:
                 continue
-            since = (
-                (running.given, running.clock) if running.waiting else None
-            )  # the pack's first trial waited for a worker
+            since = (running.given, running.clock) if running.waiting else None  # the first one waited for a worker
             running.waiting = False
             attempt = running.pack.attempts[running.pack.seeds[seed]] + running.failures[seed]
             if outcome["status"] == "failed" and self._is_given_again(running, seed, outcome["out_of_memory"]):

@@ -16,7 +16,7 @@ from optuna.trial import FrozenTrial, TrialState
 
 from hpsearch.analysis.columns import Value
 from hpsearch.results import Result
-from hpsearch.sampling.distributions import distributions  # the package has a module of that name too
+from hpsearch.sampling.distributions import distributions
 from hpsearch.space import Parameter
 from hpsearch.study import Study
 

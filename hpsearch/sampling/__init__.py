@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from hpsearch.sampling.adaptive import Adaptive, Asked
     from hpsearch.sampling.ahead import Ahead
     from hpsearch.sampling.build import missing_package, try_options
-    from hpsearch.sampling.distributions import Params, distributions
+    from hpsearch.sampling.distributions import Params
     from hpsearch.sampling.grid import grid_size
     from hpsearch.sampling.options import ADAPTIVE, DEFAULTS_IN_WORDS, FINITE, MAX_GRID, OPTIONS, SAMPLERS
     from hpsearch.sampling.sequence import Sequence, random_points
@@ -28,7 +28,6 @@ __all__ = [
     "Asked",
     "Params",
     "Sequence",
-    "distributions",
     "grid_size",
     "missing_package",
     "random_points",
@@ -42,7 +41,6 @@ _HOME = {
     "missing_package": "build",
     "try_options": "build",
     "Params": "distributions",
-    "distributions": "distributions",
     "grid_size": "grid",
     "Sequence": "sequence",
     "random_points": "sequence",

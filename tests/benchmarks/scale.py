@@ -5,6 +5,7 @@ actors, which writes nothing. `python -m tests.benchmarks.scale [TRIALS]`.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -15,6 +16,7 @@ from pathlib import Path
 import psutil
 
 SEEDS = 3
+Point = tuple[float, float, int]  # seconds, CPU seconds of all its processes, bytes of the driver's memory
 AT = (1_000, 2_000, 5_000, 10_000)  # trials
 
 FUNCTION = "def train(params, seed, report):\n    report(val_accuracy=params['x'])\n"
@@ -93,31 +95,41 @@ def main(trials: int = AT[-1]) -> None:
         for name in ("bare", "hpsearch"):
             found[name] = _watch(name, place, packs, [SEEDS * 20, *at])
     print(
-        f"{packs * SEEDS} trivial trials, {SEEDS} a pack, {os.cpu_count()} workers; ms a trial since the line before:"
+        f"{packs * SEEDS} trivial trials, {SEEDS} a pack, {os.cpu_count()} workers; ms a trial since the line before "
+        "(CPU: of the driver and of all of Ray's processes), MB of the driver:"
     )
-    print(f"{'trials':>8} {'bare':>8} {'hpsearch':>9} {'ratio':>6}   {'bare MB':>8} {'hpsearch MB':>11}")
-    for before, n in zip(found["bare"], list(found["bare"])[1:], strict=False):
-        each = {name: (points[n][0] - points[before][0]) / (n - before) * 1e3 for name, points in found.items()}
-        megabytes = [points[n][1] / 2**20 for points in found.values()]
+    print(f"{'':>8} {'bare':>23} {'hpsearch':>23} {'ratio':>12}")
+    print(f"{'trials':>8} {'ms':>8} {'CPU ms':>8} {'MB':>5} {'ms':>8} {'CPU ms':>8} {'MB':>5} {'ms':>6} {'CPU':>5}")
+    points = list(found["bare"])
+    for before, n in zip(points, points[1:], strict=False):
+        (bare, bare_cpu, _), (ours, cpu, _) = (_each(found[name], before, n) for name in ("bare", "hpsearch"))
+        megabytes = {name: found[name][n][2] / 2**20 for name in found}
         print(
-            f"{n:8} {each['bare']:8.1f} {each['hpsearch']:9.1f} {each['hpsearch'] / each['bare']:6.2f}   "
-            f"{megabytes[0]:8.0f} {megabytes[1]:11.0f}"
+            f"{n:8} {bare:8.1f} {bare_cpu:8.1f} {megabytes['bare']:5.0f} {ours:8.1f} {cpu:8.1f} "
+            f"{megabytes['hpsearch']:5.0f} {ours / bare:6.2f} {cpu / bare_cpu:5.2f}"
         )
-    first, last = SEEDS * 20, at[-1]
-    whole = {name: points[last][0] - points[first][0] for name, points in found.items()}
-    growth = {name: (points[last][1] - points[first][1]) / (last - first) / 1e3 for name, points in found.items()}
+    (bare, bare_cpu, grows), (ours, cpu, we_grow) = (
+        _each(found[name], points[0], points[-1]) for name in ("bare", "hpsearch")
+    )
     print(
-        f"from trial {first} on: {whole['hpsearch'] / whole['bare']:.2f} times the bare Searcher's time; the driver "
-        f"grows by {growth['hpsearch']:.1f} kB a trial (bare: {growth['bare']:.1f})"
+        f"from trial {points[0]} on: {ours / bare:.2f} times the bare Searcher's time and {cpu / bare_cpu:.2f} times "
+        f"its CPU time; the driver grows by {we_grow:.1f} kB a trial (bare: {grows:.1f})"
     )
 
 
-def _watch(name: str, place: Path, packs: int, at: list[int]) -> dict[int, tuple[float, int]]:
-    """trials that have ended -> (seconds, bytes of the driver's memory), when at least so many had."""
+def _each(points: dict[int, Point], before: int, n: int) -> tuple[float, ...]:
+    """Between two points, a trial: ms, CPU ms, kB."""
+    return tuple(
+        (b - a) / (n - before) * 1e3 / scale for a, b, scale in zip(points[before], points[n], (1, 1, 1e6), strict=True)
+    )
+
+
+def _watch(name: str, place: Path, packs: int, at: list[int]) -> dict[int, Point]:
+    """trials that have ended -> what was measured when at least so many had."""
     run = ["-m", "hpsearch.cli", "run", "study.yaml", "--no-dashboard", "--quiet", "--out", "run"]
     command = [sys.executable, *(["bare.py", str(packs)] if name == "bare" else run)]
     lines, out = place / "run" / "trials.jsonl", place / "bare.out"
-    found: dict[int, tuple[float, int]] = {}
+    found: dict[int, Point] = {}
     with out.open("w") as file, subprocess.Popen(command, cwd=place, stdout=file) as process:
         driver = psutil.Process(process.pid)
         counted, size = 0, 0
@@ -131,10 +143,19 @@ def _watch(name: str, place: Path, packs: int, at: list[int]) -> dict[int, tuple
                 size += len(chunk)
                 counted += chunk.count(b"\n") * (SEEDS if name == "bare" else 1)
             while at and counted >= at[0]:
-                found[at.pop(0)] = (time.perf_counter(), driver.memory_info().rss)
+                found[at.pop(0)] = (time.perf_counter(), _cpu(driver), driver.memory_info().rss)
         process.wait()
     assert process.returncode == 0 and not at, (name, process.returncode, at)
     return found
+
+
+def _cpu(driver: psutil.Process) -> float:
+    """CPU seconds so far of a driver and of all of Ray's processes below it."""
+    total = 0.0
+    for process in (driver, *driver.children(recursive=True)):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            total += sum(process.cpu_times()[:2])
+    return total
 
 
 if __name__ == "__main__":

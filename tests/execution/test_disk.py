@@ -19,7 +19,7 @@ STUDY = """
 name: full
 task: {name: "mine:slow"}
 arms: {a: {parameters: {x: {low: 0, high: 1}}}}
-sampling: [{sampler: random, configurations: 30}]
+sampling: [{sampler: random, configurations: 10}]
 seeds: 2
 objectives: {val_accuracy: maximize}
 resources: {concurrent: 1}
@@ -89,7 +89,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_one_with_space_again_completes_it
     assert "Traceback" not in error
     gone(ours)
     kept = {result.trial_id for result in read_results(disk / "run")[0]}
-    assert 3 <= len(kept) < 60
+    assert 3 <= len(kept) < 20
 
     _, error = place.run(*options, code=1)  # still full
     assert "cannot write: No space left on device" in error and str(disk) in error
@@ -97,8 +97,8 @@ def test_a_disk_that_fills_up_ends_the_run_and_one_with_space_again_completes_it
 
     filler.unlink()
     out, _ = place.run(*options)
-    assert f"{60 - len(kept)} trials trained" in out
-    assert each_once(lines, 60)
+    assert f"{20 - len(kept)} trials trained" in out
+    assert each_once(lines, 20)
 
 
 def test_a_write_that_is_refused_ends_the_run_at_once_and_the_next_one_completes_it(place):
@@ -114,8 +114,8 @@ def test_a_write_that_is_refused_ends_the_run_at_once_and_the_next_one_completes
     assert "trials.jsonl: cannot write: File too large; what is there is kept" in error and "Traceback" not in error
     kept, _ = read_results(place.folder / "runs" / "full")
     out, error = place.run("run", "study.yaml", "--no-dashboard")
-    assert f"{60 - len(kept)} trials trained" in out and "a write was cut off here" in error
-    assert each_once(lines, 60)
+    assert f"{20 - len(kept)} trials trained" in out and "a write was cut off here" in error
+    assert each_once(lines, 20)
 
 
 @pytest.mark.parametrize("what", ["disk", "folder", "trials.jsonl", "lock"])

@@ -1,7 +1,5 @@
 """Whole runs with early stopping."""
 
-import json
-
 import pandas as pd
 
 from hpsearch.results import load
@@ -20,8 +18,8 @@ stopping: {scheduler: asha, grace: 1, reduction: 2}
 
 
 def table(folder):
-    rows = load(folder).sort_values("trial_id", ignore_index=True)
-    return rows[["trial_id", "status", "epochs", "metrics.val_accuracy", "curve.val_accuracy", "sampling.confirm"]]
+    columns = ["arm", "status", "epochs", "metrics.val_accuracy", "curve.val_accuracy", "sampling.confirm"]
+    return load(folder).sort_values("trial_id", ignore_index=True)[["trial_id", *columns]]
 
 
 def test_a_run_with_early_stopping_goes_on_as_if_it_had_not_been_cut_off(place):
@@ -40,9 +38,7 @@ def test_a_run_with_early_stopping_goes_on_as_if_it_had_not_been_cut_off(place):
     place.run("run", "study.yaml", "--no-dashboard")
     pd.testing.assert_frame_equal(table(folder), whole, check_exact=True)
 
-    # Without the rule what it stopped is trained in full, and nothing else.
-    place.run("run", "study.yaml", "--no-dashboard", "--set", "stopping=null")
-    new = [json.loads(line) for line in (folder / "trials.jsonl").read_bytes().splitlines()[len(lines) :]]
-    full = load(folder)
-    assert {row["trial_id"] for row in new if not row["sampling"]["confirm"]} == set(whole.loc[stopped, "trial_id"])
-    assert set(full["status"]) == {"complete"} and set(whole["trial_id"]) <= set(full["trial_id"])
+    # Without the rule what it stopped is left to be trained in full, and nothing else.
+    out, _ = place.run("plan", "study.yaml", "--set", "stopping=null")
+    left = {words[0]: int(words[5]) for line in out.splitlines() if (words := line.split()) and words[0] in "ab"}
+    assert left == whole[stopped].groupby("arm").size().to_dict()

@@ -79,6 +79,7 @@ arms:
 sampling: [{sampler: random, configurations: 200}]
 seeds: 2
 objectives: {val_accuracy: maximize}
+resources: {concurrent: 1}
 """
 
 

@@ -2,13 +2,12 @@
 
 import json
 import shutil
-import time
 
 import optuna
 import pytest
 from optuna.storages.journal import JournalFileBackend
 
-from hpsearch.results import load, read_results
+from hpsearch.results import load
 
 # TPE never leaves its startup: what it suggests depends on nothing that packs tell in another order.
 DIGITS = """
@@ -88,29 +87,6 @@ def test_a_study_runs_once_and_is_extended(whole, place):
     out, _ = place.run("report", str(folder), cold=True)
     html = (folder / "report.html").read_text()
     assert "small" in html and len(html) < 8_000_000
-
-
-def test_a_killed_run_ends_with_the_table_of_an_uninterrupted_one(whole, place, same_table):
-    place.study(DIGITS.replace("CONCURRENT", "1"))
-    process = place.start("run", "study.yaml", "--out", "killed", "--no-dashboard")
-    lines = place.folder / "killed" / "trials.jsonl"
-    while process.poll() is None and not (lines.exists() and lines.read_bytes().count(b"\n") >= 7):
-        time.sleep(0.01)
-    assert process.poll() is None, process.communicate()
-    process.kill()
-    process.communicate()
-    done_before = {result.trial_id for result in read_results(place.folder / "killed")[0]}
-    assert 7 <= len(done_before) < 34
-    with lines.open("ab") as file:
-        file.write(b'{"trial_id": "torn')  # what a crash in the middle of a write leaves
-
-    # Another number of packs at once: the bits of a trial do not depend on what runs beside it.
-    place.study(DIGITS.replace("CONCURRENT", "2"))
-    _, error = place.run("run", "study.yaml", "--out", "killed", "--no-dashboard")
-    assert "not a whole result" in error
-    written = [json.loads(line)["trial_id"] for line in lines.read_bytes().splitlines() if not line.endswith(b"torn")]
-    assert len(written) == len(set(written)) == 34  # none trained twice, none missing
-    same_table(load(place.folder / "killed"), load(whole[0] / "runs" / "small"))
 
 
 BAD = """
