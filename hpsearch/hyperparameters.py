@@ -98,6 +98,10 @@ HYPERPARAMETERS: Mapping[str, Hyperparameter] = {
     "alpha": Hyperparameter("number", 0.4, low=0),  # of combine: gsam
 }
 
+# What differs between trials whose steps are made of the same operations, on tensors of the same shapes.
+NUMBERS = ("lr", "momentum", "beta1", "beta2", "weight_decay", "rho", "sigma", "ema_decay", "alpha")
+NOT_SHAPE = (*NUMBERS, "schedule", "warmup", "epochs")
+
 # Names that the literature and other libraries use.
 ALSO_CALLED: Mapping[str, str] = {
     "m": "num_shards",
@@ -150,6 +154,11 @@ class Settings:
                 merged[name] = HYPERPARAMETERS[name].cast(value)
         merged_settings = {field.name: merged[field.name] for field in fields(cls)}
         return cls(**merged_settings)  # type: ignore[arg-type]  # cast() gave each its type
+
+    def shape(self) -> tuple[tuple[str, Value], ...]:
+        """What decides which operations a step is made of: rho and sigma only by whether they are 0."""
+        rest = {name: value for name, value in vars(self).items() if name not in NOT_SHAPE}
+        return tuple({**rest, "perturbs": self.rho > 0, "averages": self.sigma != 0}.items())
 
     def changed(self) -> dict[str, Value]:
         """The settings that differ from the defaults: what enters a trial's id."""

@@ -25,8 +25,8 @@ from hpsearch.training.batches import crop
 from hpsearch.training.cost import flops_per_sample
 
 SAMPLED = 64  # random points that stand for what an adaptive sampler will suggest
-PACK_SECONDS = 0.03  # of Ray Tune, a pack
-RAY_SECONDS = 5.0  # until Ray has started
+PACK_SECONDS = 0.06  # of Ray Tune, a pack; seen with two workers that train nothing
+RAY_SECONDS = 9.0  # until Ray and a worker of it have started; seen on two cores
 
 
 @dataclass(frozen=True)
@@ -98,7 +98,7 @@ def predict(checked: Checked, folder: Path) -> Prediction:
             len(mine),
             *(None if cost is None else cost * left for cost in costs),
         )
-    start = RAY_SECONDS + max((found.ready for found in timed.values()), default=RAY_SECONDS)
+    start = RAY_SECONDS + max((found.ready for found in timed.values()), default=0.0)
     notes = (*checked.warm.notes, *_seeds_by_spread(study, sum(arm.trials for arm in arms.values())))
     return Prediction(arms, concurrent, device, all(by_arm.values()), longest, packs, start, notes)
 

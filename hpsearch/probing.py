@@ -23,8 +23,6 @@ from hpsearch.training.probe import Pieces
 SECONDS = 14.0  # of timing; with the processes' start about 20 on a laptop
 SHAPES = 8  # of an arm that are timed
 PROCESSES = 16  # at most: more would say nothing new
-# What a step's time does not depend on, or hardly.
-SAME_SPEED = ("lr", "momentum", "weight_decay", "beta1", "beta2", "schedule", "warmup", "ema_decay", "alpha", "epochs")
 
 Shape = tuple[tuple[str, Any], ...]
 
@@ -38,15 +36,9 @@ class Timed:
 
     def trial(self, settings: Settings, samples: int) -> float:
         """Seconds of a trial with so many samples through backward; a shape that was not timed is like the mean one."""
-        pieces = self.pieces.get(shape_of(settings)) or mean_of(list(self.pieces.values()))
+        pieces = self.pieces.get(settings.shape()) or mean_of(list(self.pieces.values()))
         evaluations = settings.epochs * pieces["val"] + pieces["test"]
         return pieces["start"] + samples * pieces["sample"] + evaluations
-
-
-def shape_of(settings: Settings) -> Shape:
-    """What decides how long a step takes: rho and sigma only by whether they are 0."""
-    values = {**vars(settings), "rho": settings.rho > 0, "sigma": settings.sigma != 0}
-    return tuple((name, value) for name, value in values.items() if name not in SAME_SPEED)
 
 
 def mean_of(timed: Sequence[Pieces]) -> Pieces:
@@ -76,7 +68,7 @@ def time_study(study: Study, arms: Mapping[str, Sequence[Settings]], device: str
     for place, (arm, n) in enumerate(turn):
         timed = [pieces for answer in answers if (pieces := answer[place]) is not None]
         if timed:
-            found[arm][shape_of(shapes[arm][n])] = mean_of(timed)
+            found[arm][shapes[arm][n].shape()] = mean_of(timed)
     every = {shape: pieces for timed in found.values() for shape, pieces in timed.items()}
     return {arm: Timed(ready, pieces or every) for arm, pieces in found.items()}
 
@@ -85,7 +77,7 @@ def _commonest(settings: Sequence[Settings]) -> list[Settings]:
     """One of each shape, those that most trials have first."""
     groups: dict[Shape, list[Settings]] = {}
     for one in settings:
-        groups.setdefault(shape_of(one), []).append(one)
+        groups.setdefault(one.shape(), []).append(one)
     return [group[0] for group in sorted(groups.values(), key=len, reverse=True)[:SHAPES]]
 
 

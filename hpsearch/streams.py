@@ -32,9 +32,7 @@ class GlobalGenerators:
     def swapped(self) -> Iterator[None]:
         outside = _get_states()
         if self._states is None:
-            random.seed(self._seed)
-            numpy.random.seed(self._seed % 2**32)
-            torch.manual_seed(self._seed)
+            _seed(self._seed)
         else:
             _set_states(self._states)
         try:
@@ -60,6 +58,17 @@ class GlobalGenerators:
         numbers = ("MT19937", keys.cpu().numpy().astype("uint32"), *rest)
         cuda = None if state["cuda"] is None else [part.cpu() for part in state["cuda"]]
         self._states = ((3, tuple(state["python"]), state["gauss"]), numbers, state["cpu"].cpu(), cuda)
+
+
+def _seed(seed: int) -> None:
+    random.seed(seed)
+    numpy.random.seed(seed % 2**32)
+    # torch.manual_seed also leaves a note, with a traceback, for every kind of accelerator that may start later: on a
+    # machine that has none this costs 0.3 ms, and the notes pile up.
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:
+        torch.default_generator.manual_seed(seed)
 
 
 def _get_states() -> tuple[Any, ...]:

@@ -2,13 +2,15 @@
 
 Notation: w weights, g a gradient, m the EMA of past gradients, d a direction, T the metric. A list holds one tensor per
 parameter. Scalars are Python numbers or 0-dimensional tensors; with tensors nothing here reads a value back to the
-host, so a step can run asynchronously on a GPU. A Python number is faster on a CPU.
+host, so a step can run asynchronously on a GPU. A Python number is faster on a CPU. direction_, displace_, scale_ and
+update_ema_ (of gradients, sigma = 0) also take stacks, (K, P) with a trial a row, and then settings of shape (K, 1).
 """
 
 from __future__ import annotations
 
 import math
 from operator import attrgetter
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,7 +27,7 @@ def direction_(gradients: Tensors, ema: Tensors, sigma: Scalar) -> None:
     The paper's eq. 9 subtracts the EMA that already holds g; at sigma = 1 both point the same way.
     """
     if isinstance(sigma, Tensor):
-        torch._foreach_sub_(gradients, torch._foreach_mul(ema, sigma))
+        torch._foreach_sub_(gradients, torch._foreach_mul(ema, _each(sigma, ema)))
     else:
         torch._foreach_add_(gradients, ema, alpha=-sigma)
 
@@ -67,7 +69,7 @@ _kind = attrgetter("dtype", "device")
 
 
 def _alike(tensors: Tensors) -> bool:
-    return len(set(map(_kind, tensors))) == 1
+    return len(tensors) == 1 or len(set(map(_kind, tensors))) == 1  # torch.compile knows no attrgetter: stacks are one
 
 
 def by_kind(tensors: Tensors) -> list[Tensors]:
@@ -105,20 +107,25 @@ def scale_(tensors: Tensors, factor: Scalar) -> None:
     first = tensors[0]
     if not isinstance(factor, Tensor) and first.device.type == "cpu" and _alike(tensors):
         factor = torch.tensor(factor, dtype=first.dtype)  # on a CPU 2.5 times as fast as with a number
-    torch._foreach_mul_(tensors, factor)
+    torch._foreach_mul_(tensors, _each(factor, tensors))
 
 
-def update_ema_(ema: Tensors, directions: Tensors, decay: float, sigma: float) -> None:
+def _each(setting: Scalar, tensors: Tensors) -> Any:
+    """What the multi-tensor calls take: one number for all tensors, or rows' numbers once for each."""
+    return [setting] * len(tensors) if isinstance(setting, Tensor) and setting.dim() else setting
+
+
+def update_ema_(ema: Tensors, directions: Tensors, decay: Scalar, sigma: float) -> None:
     """m = decay * m + (1 - decay) * g, given d = g - sigma * m. No bias correction (F-SAM authors' code).
 
     With g = d + sigma * m this is m + (1 - decay) * (d - (1 - sigma) * m).
     """
     if sigma == 0:
-        torch._foreach_lerp_(ema, directions, 1.0 - decay)
+        torch._foreach_lerp_(ema, directions, _each(1.0 - decay, ema))
         return
     if sigma != 1:
         scale_(ema, 1.0 - (1.0 - decay) * (1.0 - sigma))
-    torch._foreach_add_(ema, directions, alpha=1.0 - decay)
+    torch._foreach_add_(ema, directions, alpha=float(1.0 - decay))
 
 
 def update_ema_unless_(

@@ -25,13 +25,16 @@ def split(batch: tuple[Any, ...], num_shards: int) -> list[tuple[tuple[Any, ...]
             f"num_shards={num_shards} needs step(closure, inputs, targets, …) with tensors of one batch size along "
             f"dimension 0, but got {found}"
         )
-    total = sizes.pop()
-    bounds = [total * index // num_shards for index in range(num_shards + 1)]
     return [
         (tuple(_take(part, slice(start, end)) for part in batch), end - start)
-        for start, end in zip(bounds, bounds[1:], strict=False)
-        if end > start
+        for start, end in bounds(sizes.pop(), num_shards)
     ]
+
+
+def bounds(samples: int, num_shards: int) -> list[tuple[int, int]]:
+    """Where each shard begins and ends; empty ones are dropped."""
+    places = [samples * index // num_shards for index in range(num_shards + 1)]
+    return [(start, end) for start, end in zip(places, places[1:], strict=False) if end > start]
 
 
 def size(batch: tuple[Any, ...]) -> int:

@@ -31,10 +31,16 @@ class CostMeter:
         self._peak: int | None = None
         self._was_reset = False
 
-    def count(self, batch: Batch) -> None:
-        """A forward and a backward pass over the batch."""
-        self.backward_samples += len(batch[0])
-        self.flops += flops_per_sample(self._task, batch) * len(batch[0])
+    def count(self, batch: Batch, passes: int = 1) -> None:
+        """Forward and backward passes over the batch."""
+        self.backward_samples += passes * len(batch[0])
+        self.flops += flops_per_sample(self._task, batch) * passes * len(batch[0])
+
+    def add(self, seconds: float, peak: int | None) -> None:
+        """What was measured elsewhere: the trial's share of a time, and bytes that its process held at most."""
+        self.seconds += seconds
+        if peak is not None:
+            self._peak = max(self._peak or 0, peak)
 
     def resume(self) -> None:
         self._was_reset = reset_peak_memory(self._device)

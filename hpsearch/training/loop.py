@@ -8,21 +8,18 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from hpsearch.hyperparameters import Settings
-from hpsearch.streams import GlobalGenerators, generator, stream_seed
 from hpsearch.tasks.protocol import Batch, Task
 from hpsearch.tasks.registry import source_hash
-from hpsearch.training.batches import Batches, split_lengths
 from hpsearch.training.checkpoint import Checkpoint
-from hpsearch.training.cost import CostMeter
 from hpsearch.training.engine import Engine
 from hpsearch.training.evaluation import evaluate
 from hpsearch.training.optimizer import build_optimizer
-from hpsearch.training.outcome import COLLAPSED_FACTOR, DIVERGED_FACTOR, Outcome, finite_or_none
-from hpsearch.training.schedule import factor
+from hpsearch.training.outcome import Outcome
 from hpsearch.training.store import Store
+from hpsearch.training.trial import Trial
 
 CHECK_STEPS = 1000  # a loss is read: waiting for each would stall a GPU, and an epoch may take an hour
 
@@ -67,7 +64,7 @@ def _identity(task: Task, settings: Settings, seed: int, engine: Engine) -> dict
     return {**made, **computed, **engine.recorded()}
 
 
-class TrialRun:
+class TrialRun(Trial):
     """A trial that is trained one epoch at a time; between epochs other trials may run in the same process."""
 
     ahead = 0  # it knows how many epochs it has
@@ -81,52 +78,23 @@ class TrialRun:
         engine: Engine | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> None:
-        self.task, self.settings = task, settings
-        self.engine = engine or Engine.choose(device, settings.precision)
-        self.engine.prepare()
-        self.device = self.engine.device
-        # Not the model's generators: if data() draws on its first call only, the model must not notice.
-        with GlobalGenerators(stream_seed(seed, "data")).swapped():
-            data = task.data(seed)
-        self.chance = {name: float(value) for name, value in task.chance(data).items()}
-        train_split, self.val_split, self.test_split = (
-            tuple(tensor.to(self.device) for tensor in split) for split in (data.train, data.val, data.test)
-        )
-        self.lengths = {name: split_lengths(data.lengths, name) for name in ("train", "val", "test")}
-        self.globals = GlobalGenerators(seed)
-        with self.globals.swapped():
-            self.model: nn.Module = self.engine.place(task.model())
+        super().__init__(task, settings, seed, engine or Engine.choose(device, settings.precision))
         self.called = self.engine.callable(self.model)
         self.optimizer = build_optimizer(settings, self.model)
-        self.order = generator(seed, "batch order")
-        batch_size = min(settings.batch_size, len(train_split[0]))
-        self.batches = Batches(task, train_split, self.lengths["train"], batch_size, seed)
-        self.meter = CostMeter(task, self.device)
-        self.epoch = self.index = 0  # index: batches of this epoch that are done
+        self.index = 0  # batches of this epoch that are done
         self.losses: list[Tensor] = []  # of this epoch
-        self.diverged = False
-        self.initial_loss = math.nan
-        self.curve: dict[str, list[float | None]] = {"epoch": []}
         self._probed = self._endless()
         self.checkpoint = checkpoint
         state = None if checkpoint is None else checkpoint.load()
         if state is not None:
             self._restore(state)
 
-    @property
-    def done(self) -> bool:
-        return self.diverged or self.epoch == self.settings.epochs
-
     def run_epoch(self) -> None:
         """One pass over the training set, or what is left of it, and one evaluation."""
         self.meter.resume()
         with self.globals.swapped():
             train_loss = self._train_epoch()
-        self.epoch += 1
-        if not self.diverged:
-            self._note({"train_loss": train_loss, **self.evaluate("val")})
-        else:
-            self._note({"train_loss": train_loss, **{f"val_{name}": math.nan for name in self.task.metrics}})
+        self.note(train_loss, None if self.diverged else self.evaluate("val"))
         self.meter.pause()
 
     def probe(self) -> None:
@@ -139,25 +107,12 @@ class TrialRun:
             yield from self.batches.of(0, torch.arange(len(self.batches.split[0])))
 
     def outcome(self) -> Outcome:
-        """Metrics of a diverged trial are the constant predictor's: that is what its user is left with."""
-        if self.diverged:
-            status, metrics = "diverged", dict(self.chance)
-        else:
+        tested = None
+        if not self.diverged:
             self.meter.resume()
-            last = {name: values[-1] for name, values in self.curve.items() if name.startswith(("val_", "train_"))}
-            metrics = {**last, **self.evaluate("test")}  # type: ignore[dict-item]
+            tested = self.evaluate("test")
             self.meter.pause()
-            train_loss = metrics["train_loss"]
-            stuck = train_loss is None or train_loss >= COLLAPSED_FACTOR * self.chance["train_loss"]
-            status = "collapsed" if stuck else "complete"
-        return Outcome(
-            status=status,  # type: ignore[arg-type]
-            epochs=self.epoch,
-            epochs_planned=self.settings.epochs,
-            metrics={name: None if value is None else finite_or_none(value) for name, value in metrics.items()},
-            cost=self.meter.read(),
-            curve=self.curve,
-        )
+        return self.conclude(tested)
 
     def stopped(self, epoch: int) -> Outcome:
         """What the trial comes to if it ends here, at that epoch: curve and cost, and no metrics, as none is final."""
@@ -173,9 +128,10 @@ class TrialRun:
         """The mean clean loss over the epoch's batches; sets `diverged`."""
         self.model.train()
         before = self.order.get_state()
-        order = torch.randperm(len(self.batches.split[0]), generator=self.order)
-        for batch in self.batches.of(self.epoch, order, self.index):
-            self._set_lr(self.epoch * self.batches.count + self.index)
+        for batch in self.draw_batches(self.index):
+            lr = self.lr(self.epoch * self.batches.count + self.index)
+            for group in self.optimizer.param_groups:
+                group["lr"] = lr
             self.losses.append(self.optimizer.step(self._closure, *batch))
             self.index += 1
             if self.index % CHECK_STEPS == 0 and not math.isfinite(float(self.losses[-1])):
@@ -184,15 +140,8 @@ class TrialRun:
                 self._save(self.checkpoint, before)
         stacked = torch.stack(self.losses)  # read once an epoch
         self.index, self.losses = 0, []
-        if self.epoch == 0:
-            self.initial_loss = float(stacked[0])
-        mean = float(stacked.mean())
         weights = torch.stack(torch._foreach_norm([p.detach() for p in self.model.parameters()]))
-        finite = math.isfinite(mean) and bool(torch.isfinite(weights).all())
-        # A loss that may be negative (a density's, say) has no scale to blow up from.
-        blown_up = self.initial_loss > 0 and mean > DIVERGED_FACTOR * self.initial_loss
-        self.diverged = not finite or blown_up
-        return mean
+        return self.end_epoch(stacked, bool(torch.isfinite(weights).all()))
 
     def _closure(self, *batch: Tensor) -> Tensor:
         with self.engine.autocast():
@@ -201,23 +150,11 @@ class TrialRun:
         self.meter.count(batch)
         return loss
 
-    def _set_lr(self, step: int) -> None:
-        total = self.settings.epochs * self.batches.count
-        lr = self.settings.lr * factor(self.settings.schedule, step, total, self.settings.warmup)
-        for group in self.optimizer.param_groups:
-            group["lr"] = lr
-
     def evaluate(self, name: str) -> dict[str, float]:
         """Every metric of the task on the split val or test."""
-        split = self.val_split if name == "val" else self.test_split
         with self.globals.swapped():
-            found = evaluate(self.task, self.called, split, self.lengths[name], self.engine)
+            found = evaluate(self.task, self.called, self.splits[name], self.lengths[name], self.engine)
         return {f"{name}_{metric}": value for metric, value in found.items()}
-
-    def _note(self, values: dict[str, float]) -> None:
-        self.curve["epoch"].append(self.epoch)
-        for name, value in {**values, "backward_samples": self.meter.backward_samples}.items():
-            self.curve.setdefault(name, []).append(finite_or_none(value))
 
     def _save(self, checkpoint: Checkpoint, order: Tensor) -> None:
         """order: the state of the batch order's generator at the epoch's start. A disk that refuses stops nothing."""
@@ -243,6 +180,6 @@ class TrialRun:
         self.globals.restore(state["globals"])
         self.order.set_state(state["order"])
         self.meter.restore(state["meter"])
-        self.losses = list(state["losses"].to(self.device))
+        self.losses = list(state["losses"].to(self.engine.device))
         self.epoch, self.index = state["epoch"], state["index"]
         self.initial_loss, self.curve = state["initial_loss"], state["curve"]

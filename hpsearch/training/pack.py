@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -146,7 +146,9 @@ def _failed(order: PackOrder, error: BaseException) -> Outcome:
 
 
 def as_dict(report: TrialReport) -> dict[str, Any]:
-    return asdict(report)
+    """As plain values, for JSON; shares the outcome's own lists (dataclasses.asdict would copy all of a curve)."""
+    outcome = vars(report.outcome)
+    return {**vars(report), "outcome": {**outcome, "cost": vars(report.outcome.cost)}}
 
 
 def _run(order: PackOrder, seed: int, store: MakeStore) -> Outcome:

@@ -1,7 +1,20 @@
-"""`make bench`: ratios to a floor or a peer measured in the same run; nothing here is a test. 45 minutes on a CPU."""
+"""`make bench`: ratios to a floor or a peer measured in the same run; nothing here is a test. It takes long."""
 
-from tests.benchmarks import analysis, engine, memory, planning, ranks, report, run, samplers, shards, step, two_stage
+from tests.benchmarks import (
+    analysis,
+    engine,
+    memory,
+    packs,
+    planning,
+    ranks,
+    report,
+    samplers,
+    scale,
+    shards,
+    step,
+    two_stage,
+)
 
 if __name__ == "__main__":
-    for part in (step, shards, memory, ranks, run, planning, samplers, engine, analysis, report, two_stage):
+    for part in (step, shards, memory, ranks, planning, scale, samplers, engine, packs, analysis, report, two_stage):
         part.main()

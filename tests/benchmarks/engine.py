@@ -92,7 +92,6 @@ def main(network: str = "resnet18", width: float = 1.0, images: int | None = Non
     def epoch() -> None:
         with trial.globals.swapped():
             trial._train_epoch()  # without the evaluation, which the loop has not
-        trial.epoch += 1
 
     found = blocks({"engine": epoch, "loop": loop}, count=10, steps=1, warm=1)
     middle, low, high = ratio(found["loop"], found["engine"])

@@ -1,6 +1,7 @@
 """Packs that may be stopped early: side by side they are the trials that they are alone."""
 
 import threading
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -129,7 +130,7 @@ def test_one_bad_seed_leaves_the_others():
 def test_a_pack_without_milestones_is_one_trial_after_another():
     settings = vars(Settings.merge({"epochs": 1}))
     order = PackOrder("digits", {}, ".", settings, (0, 1), ("val_accuracy",), 1, "cpu")
-    assert PackOrder.from_json(pack.json.dumps(pack.asdict(order))) == order
+    assert PackOrder.from_json(pack.json.dumps(asdict(order))) == order
     stages = list(run_pack(order))
     assert [[report.seed for report in stage.ended] for stage in stages] == [[0], [1]]
     assert all(stage.milestone is None and not stage.waiting for stage in stages)

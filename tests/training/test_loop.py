@@ -238,8 +238,8 @@ def test_evaluation_is_of_the_whole_split_in_evaluation_mode(monkeypatch):
     monkeypatch.setattr("hpsearch.training.evaluation.EVALUATION_BATCH", 33)
     in_parts = trial.evaluate("val")
     assert in_parts == pytest.approx(whole, rel=1e-5)
-    logits = trial.model(trial.val_split[0])
-    assert whole["val_accuracy"] == pytest.approx(float((logits.argmax(1) == trial.val_split[1]).double().mean()))
+    logits = trial.model(trial.splits["val"][0])
+    assert whole["val_accuracy"] == pytest.approx(float((logits.argmax(1) == trial.splits["val"][1]).double().mean()))
 
 
 def test_the_learning_rate_follows_the_schedule_over_all_steps():

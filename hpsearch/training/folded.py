@@ -1,0 +1,151 @@
+"""A network that computes many trials' samples in one call: (K * B, ...) in and out, the trials one after another.
+
+Layers with weights know where one trial ends; all others see more samples than usual. This has a fraction of
+torch.func's fixed cost, but asks for layers that are known here, and for others that treat each sample on its own.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+Weights = dict[str, Tensor]  # by the parameter's name in the network; each (K, ...)
+
+
+class NotFoldable(Exception):
+    """A network with a layer that is not known here."""
+
+
+class _Layer(nn.Module):
+    """A known layer. `layer` holds its options, `weights` what to use in place of its parameters."""
+
+    def __init__(self, layer: nn.Module, names: Mapping[Tensor, str], weights: Weights) -> None:
+        super().__init__()
+        self.layer, self.weights = layer, weights
+        self.names = {name: names[parameter] for name, parameter in layer.named_parameters(recurse=False)}
+
+    def own(self, name: str) -> Tensor | None:
+        return self.weights[self.names[name]] if name in self.names else None
+
+
+class _Linear(_Layer):
+    def forward(self, inputs: Tensor) -> Tensor:
+        weight, bias = self.own("weight"), self.own("bias")
+        assert weight is not None
+        rows = inputs.reshape(len(weight), -1, inputs.shape[-1])
+        found = torch.bmm(rows, weight.mT) if bias is None else torch.baddbmm(bias.unsqueeze(1), rows, weight.mT)
+        return found.view(*inputs.shape[:-1], -1)
+
+
+class _Conv2d(_Layer):
+    """One trial after another: on a CPU, one grouped convolution for all of them takes longer."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        layer: Any = self.layer
+        weight, bias = self.own("weight"), self.own("bias")
+        assert weight is not None
+        kernels = list(weight)
+        if layer.weight.is_contiguous(memory_format=torch.channels_last):  # as the engine wanted it
+            inputs = inputs.contiguous(memory_format=torch.channels_last)
+            kernels = [each.contiguous(memory_format=torch.channels_last) for each in kernels]
+        biases = [None] * len(kernels) if bias is None else bias
+        parts = zip(inputs.chunk(len(kernels)), kernels, biases, strict=True)
+        return torch.cat([layer._conv_forward(*part) for part in parts])
+
+
+class _Norm(_Layer):
+    """Normalises sample by sample, then scales and shifts by each trial's own."""
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        layer: Any = self.layer
+        if isinstance(layer, nn.GroupNorm):
+            found, shape = nn.functional.group_norm(inputs, layer.num_groups, eps=layer.eps), [-1]
+            shape += [1] * (inputs.dim() - 2)
+        else:
+            found = nn.functional.layer_norm(inputs, layer.normalized_shape, eps=layer.eps)
+            shape = [1] * (inputs.dim() - 1 - len(layer.normalized_shape)) + list(layer.normalized_shape)
+        weight, bias = self.own("weight"), self.own("bias")
+        for each, apply in ((weight, torch.mul), (bias, torch.add)):
+            if each is not None:
+                by_trial = found.reshape(len(each), -1, *found.shape[1:])
+                found = apply(by_trial, each.reshape(len(each), 1, *shape)).reshape(found.shape)
+        return found
+
+
+class _Embedding(_Layer):
+    def forward(self, inputs: Tensor) -> Tensor:
+        weight = self.own("weight")
+        assert weight is not None
+        first = torch.arange(len(weight), device=inputs.device) * weight.shape[1]  # each trial's row of the table
+        rows = inputs.reshape(len(weight), -1) + first.unsqueeze(1)
+        return nn.functional.embedding(rows.view(inputs.shape), weight.flatten(0, 1))
+
+
+_KNOWN: Mapping[type[nn.Module], type[_Layer]] = {
+    nn.Linear: _Linear,
+    nn.Conv2d: _Conv2d,
+    nn.LayerNorm: _Norm,
+    nn.GroupNorm: _Norm,
+    nn.Embedding: _Embedding,
+}
+
+
+class Folded(nn.Module):
+    """The network on (K, B, ...) inputs with weights by name, which hold until the next call of `use`.
+
+    Raises NotFoldable for layers that are not known here, or have hooks.
+    """
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.weights: Weights = {}
+        copied = copy.deepcopy(model)
+        names: dict[Tensor, str] = {parameter: name for name, parameter in copied.named_parameters()}
+        self.network = self._fold(copied, names)
+
+    def use(self, weights: Mapping[str, Tensor]) -> None:
+        self.weights.clear()
+        self.weights.update(weights)
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        trials, samples = inputs[0].shape[:2]
+        found = self.network(*(each.reshape(trials * samples, *each.shape[2:]) for each in inputs))
+        return found.view(trials, samples, *found.shape[1:])  # type: ignore[no-any-return]
+
+    def _fold(self, module: nn.Module, names: Mapping[Tensor, str]) -> nn.Module:
+        if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
+            raise NotFoldable("a module has hooks")
+        known = _KNOWN.get(type(module))
+        if known is not None and not (isinstance(module, nn.Embedding) and _is_special(module)):
+            return known(module, names, self.weights)
+        if {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}:
+            raise NotFoldable(f"{type(module).__name__} has weights or buffers of its own")
+        for name, child in module.named_children():
+            setattr(module, name, self._fold(child, names))
+        return module
+
+
+def _is_special(layer: nn.Embedding) -> bool:
+    return layer.padding_idx is not None or layer.max_norm is not None or layer.scale_grad_by_freq or layer.sparse
+
+
+class Outside(torch.autograd.Function):
+    """Calls run(*inputs) out of the vmap that it is called in, on whole tensors with the trials along dimension 0."""
+
+    @staticmethod
+    def forward(run: Callable[..., Tensor], *inputs: Tensor) -> Tensor:
+        raise NotFoldable("the network is called with what is not the batch's")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> None:
+        """Autograd sees what run() does; this function itself never runs."""
+
+    @staticmethod
+    def vmap(info: Any, in_dims: tuple[int | None, ...], run: Callable[..., Tensor], *inputs: Tensor) -> Any:
+        if any(place is None for place in in_dims[1:]):
+            raise NotFoldable("the network is called with what all trials share")
+        return run(*(each.movedim(place or 0, 0) for each, place in zip(inputs, in_dims[1:], strict=True))), 0

@@ -1,0 +1,200 @@
+"""Trains many trials of one shape in one program: their weights are the rows of one matrix."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hpsearch.hyperparameters import NUMBERS, Settings
+from hpsearch.optim.stacked import Rule, State, step
+from hpsearch.streams import GlobalGenerators, stream_seed
+from hpsearch.tasks.protocol import Batch, Task
+from hpsearch.training.cost import peak_memory, reset_peak_memory
+from hpsearch.training.engine import Engine
+from hpsearch.training.evaluation import evaluate_stack
+from hpsearch.training.loop import CHECK_STEPS
+from hpsearch.training.outcome import Outcome
+from hpsearch.training.stack import NotStackable, Stack
+from hpsearch.training.trial import Trial
+
+
+def train_pack(
+    task: Task, trials: Sequence[tuple[Settings, int]], device: str = "cpu", engine: Engine | None = None
+) -> list[Outcome]:
+    """Trains each (settings, seed) to its end, or to the epoch in which it diverges; outcomes in the same order.
+
+    A trial's result is that of hpsearch.training.loop.train up to rounding, and hangs on nothing of the others but
+    their number. Where the network draws random numbers as it trains (dropout), it draws others than alone, and other
+    ones in another pack. Its seconds are its share of the pack's; its peak memory is the pack's.
+
+    Raises ValueError where the settings are not of one shape (Settings.shape), NotStackable where the task or its
+    network cannot be computed by one program.
+    """
+    pack = PackRun(task, trials, device, engine)
+    while not pack.done:
+        pack.run_epoch()
+    return pack.outcomes()
+
+
+class PackRun:
+    """Trials that are trained together, an epoch at a time."""
+
+    def __init__(
+        self, task: Task, trials: Sequence[tuple[Settings, int]], device: str = "cpu", engine: Engine | None = None
+    ) -> None:
+        if not trials:
+            raise ValueError("a pack needs a trial at least")
+        first, seed = trials[0]
+        for settings, _ in trials:
+            _check_alike(first, settings)
+        self.task, self.engine = task, engine or Engine.choose(device, first.precision)
+        self.trials = [Trial(task, settings, seed, self.engine) for settings, seed in trials]
+        self.rows = list(range(len(trials)))  # of the stack: the places of its trials
+        self.epoch = 0
+        self._outcomes: dict[int, Outcome] = {}
+        self._globals = GlobalGenerators(stream_seed(seed, "pack"))
+        if any(length is not None for trial in self.trials for length in trial.lengths.values()):
+            raise NotStackable(
+                "the task crops its batches to their longest sequence, so trials' batches differ in length"
+            )
+        batches = {(trial.batches.count, trial.batches.batch_size) for trial in self.trials}
+        if len(batches) > 1:
+            raise NotStackable("the size of the training set depends on the seed")
+        self.steps = self.trials[0].batches.count  # an epoch
+        sample = tuple(tensor[: first.batch_size] for tensor in self.trials[0].splits["train"])
+        with self._globals.swapped():
+            self.stack = Stack(task, [trial.model for trial in self.trials], sample, self.engine)
+        for trial in self.trials:
+            del trial.model  # its weights are the stack's
+        self.rule = Rule(
+            base=first.base,
+            nesterov=first.nesterov,
+            perturbs=first.rho > 0,
+            averages=first.sigma != 0,
+            num_shards=first.num_shards,
+            interval=first.interval,
+            adaptive=first.adaptive,
+            combine=first.combine,
+            only=self.stack.normalization() if first.perturb == "normalization" and first.rho > 0 else None,
+        )
+        self.state = State.start(self.stack.weights, self.rule)
+        self._step = _compiled_step(type(task), first.shape(), len(trials)) if self.engine.compile else step
+        self._number()
+
+    @property
+    def done(self) -> bool:
+        return all(trial.done for trial in self.trials)
+
+    def outcomes(self) -> list[Outcome]:
+        """Of the trials that have ended, in the order in which they were given."""
+        return [self._outcomes[place] for place in sorted(self._outcomes)]
+
+    def run_epoch(self) -> None:
+        """An epoch and an evaluation of each trial that goes on; those that have ended get their outcome."""
+        was_reset = reset_peak_memory(self.engine.device)
+        since = time.perf_counter()
+        going = [self.trials[row] for row in self.rows if not self.trials[row].done]
+        with self._globals.swapped():
+            means = self._train_epoch()
+            alive = [not self.trials[place].diverged for place in self.rows]
+            evaluated = self._evaluate("val", alive)
+            ending = [trial.done and not trial.diverged for trial in going]
+            tested = self._evaluate("test", alive) if any(ending) else evaluated
+        share = (time.perf_counter() - since) / len(going)
+        peak = peak_memory(self.engine.device, was_reset)
+        for row, place in enumerate(self.rows):
+            trial = self.trials[place]
+            if place in self._outcomes:
+                continue
+            trial.note(means[row], None if trial.diverged else evaluated[row])
+            trial.meter.add(share, peak)
+            if trial.done:
+                self._outcomes[place] = trial.conclude(None if trial.diverged else tested[row])
+        self.epoch += 1
+        self._drop()
+
+    def _train_epoch(self) -> list[float]:
+        """The mean clean loss of each row over the epoch; sets `diverged`."""
+        losses: list[Tensor] = []
+        ended = {row: 0 for row, place in enumerate(self.rows) if place in self._outcomes}  # row -> its steps
+        drawn = [self.trials[place].draw_batches() for place in self.rows]
+        for index, parts in enumerate(zip(*drawn, strict=True)):
+            batch = tuple(torch.stack(tensors) for tensors in zip(*parts, strict=True))
+            number = self.epoch * self.steps + index
+            perturbs = self.rule.perturbs and number % self.rule.interval == 0
+            self._set_lr(number)
+            losses.append(self._step(self.rule, self.state, self.numbers, self._gradients, batch, perturbs))
+            for row, place in enumerate(self.rows):
+                if row not in ended:
+                    self.trials[place].meter.count(parts[row], 2 if perturbs else 1)
+            if (index + 1) % CHECK_STEPS == 0:
+                stopped = ~torch.isfinite(losses[-1])
+                ended |= {row: index + 1 for row in stopped.nonzero().flatten().tolist() if row not in ended}
+                if len(ended) == len(self.rows):
+                    break
+        stacked = torch.stack(losses)  # (steps, K)
+        finite = torch.isfinite(torch.linalg.vector_norm(self.state.weights, dim=1)).tolist()
+        means = []
+        for row, place in enumerate(self.rows):
+            trial = self.trials[place]
+            over = place in self._outcomes
+            means.append(math.nan if over else trial.end_epoch(stacked[: ended.get(row), row], finite[row]))
+        return means
+
+    def _gradients(self, weights: Tensor, batch: Batch, is_clean: bool) -> tuple[Tensor, Tensor]:
+        return self.stack.gradients(weights, batch, updates=is_clean)
+
+    def _evaluate(self, name: str, wanted: Sequence[bool]) -> list[dict[str, float]]:
+        splits = [self.trials[place].splits[name] for place in self.rows]
+        found = evaluate_stack(self.task, self.stack, self.state.weights, splits, wanted)
+        return [{f"{name}_{metric}": value for metric, value in row.items()} for row in found]
+
+    def _number(self) -> None:
+        """The settings of the rows' trials, (K, 1) each."""
+        settings = [self.trials[place].settings for place in self.rows]
+        like = self.state.weights
+        self.numbers = {
+            name: like.new_tensor([getattr(each, name) for each in settings]).unsqueeze(1) for name in NUMBERS
+        }
+
+    def _set_lr(self, number: int) -> None:
+        trials = [self.trials[place] for place in self.rows]
+        # One that has diverged may be here beyond its last step.
+        rates = [trial.lr(min(number, trial.settings.epochs * self.steps - 1)) for trial in trials]
+        self.numbers["lr"] = self.state.weights.new_tensor(rates).unsqueeze(1)
+
+    def _drop(self) -> None:
+        """Trials that have ended leave the stack; diverged ones alone only once they are half of it."""
+        over = [row for row, place in enumerate(self.rows) if place in self._outcomes]
+        regular = any(not self.trials[self.rows[row]].diverged for row in over)
+        if not regular and 2 * len(over) < len(self.rows):
+            return
+        kept = [row for row in range(len(self.rows)) if row not in set(over)]
+        if not kept or not over:
+            return
+        index = torch.tensor(kept, device=self.state.weights.device)
+        self.state = self.state.rows(index)
+        self.stack.keep(index)
+        self.rows = [self.rows[row] for row in kept]
+        self._number()
+
+
+@lru_cache(maxsize=1)
+def _compiled_step(*alike: Any) -> Callable[..., Tensor]:
+    """A whole step in one graph. Packs that are alike share it; others begin anew, or torch would make its kernels
+    dynamic for them, and give up at the eighth kind.
+    """
+    torch.compiler.reset()
+    return torch.compile(step)
+
+
+def _check_alike(first: Settings, other: Settings) -> None:
+    if first.shape() != other.shape():
+        differ = [name for (name, a), (_, b) in zip(first.shape(), other.shape(), strict=True) if a != b]
+        raise ValueError(f"the trials of a pack must be of one shape, but they differ in {', '.join(differ)}")

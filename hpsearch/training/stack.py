@@ -1,0 +1,143 @@
+"""The networks of many trials as one: their weights end to end, the losses, gradients and metrics of all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from hpsearch.optim.sam_on import normalization
+from hpsearch.tasks.protocol import Batch, Task
+from hpsearch.training.engine import Engine
+from hpsearch.training.programs import ByFolding, ByFunc, Measured, Program, without_dropout
+
+FEW = 8  # samples on which the two programs are compared
+AGREE = {torch.float64: 1e-9, torch.float32: 1e-3}  # of what torch.func gives
+AGREE_BF16 = 0.05
+
+
+class NotStackable(ValueError):
+    """A task or network whose trials cannot be computed by one program; says why."""
+
+
+class Stack:
+    """K networks of one shape, whose weights are kept outside: weights (K, P), those that are trained end to end.
+
+    Frozen parameters, buffers (BatchNorm's statistics) and their updates are kept here. folded: the network's own form
+    for many trials, where it has one that gives what torch.func gives; None otherwise.
+    """
+
+    def __init__(self, task: Task, models: Sequence[nn.Module], sample: Batch, engine: Engine) -> None:
+        """sample: training samples of one trial, (B, ...). Raises NotStackable."""
+        self._module = Measured(task, models[0])
+        self._engine = engine
+        used = _used(self._module, sample, engine)
+        named = [dict(model.named_parameters()) for model in models]
+        self._names = [name for name in named[0] if name in used]
+        self._shapes = [named[0][name].shape for name in self._names]
+        self._sizes = [shape.numel() for shape in self._shapes]
+        kinds = {named[0][name].dtype for name in self._names}
+        if len(kinds) != 1 or not kinds <= AGREE.keys():
+            raise NotStackable(
+                f"the network's weights are of {', '.join(sorted(map(str, kinds)))}, not all of torch.float32"
+            )
+        rows = [torch.cat([trial[name].detach().reshape(-1) for name in self._names]) for trial in named]
+        self.weights = torch.stack(rows)
+        fixed = [{**trial, **dict(model.named_buffers())} for trial, model in zip(named, models, strict=True)]
+        others = [name for name in fixed[0] if name not in self._names]
+        self._others = {name: torch.stack([each[name].detach() for each in fixed]) for name in others}
+        self._tracks = any(isinstance(m, _NormBase) and m.track_running_stats for m in models[0].modules())
+        self._func = ByFunc(self._module, self._names)
+        self.folded = self._fold(tuple(part[:FEW].expand(len(models), *part[:FEW].shape) for part in sample))
+
+    def gradients(self, weights: Tensor, batch: Batch, updates: bool = True) -> tuple[Tensor, Tensor]:
+        """(losses (K,), gradients (K, P)) in training mode; each tensor of the batch is (K, B, ...).
+
+        updates: whether running statistics take part of this pass.
+        """
+        if self.folded is not None and not self._engine.compile:  # torch.func's gradients are part of one graph
+            return self._gradients(self.folded, weights, batch, updates)
+        return self._gradients(self._func, weights, batch, updates)
+
+    def measure(self, weights: Tensor, batch: Batch) -> dict[str, Tensor]:
+        """Every metric of each trial, (K,), in evaluation mode; each tensor of the batch is (K, B, ...)."""
+        return self._measure(self.folded or self._func, weights, batch)
+
+    def keep(self, rows: Tensor) -> None:
+        """Goes on with some of the trials only; rows (k,)."""
+        self._others = {name: value[rows] for name, value in self._others.items()}
+
+    def normalization(self) -> Tensor:
+        """Which of the P numbers are parameters of normalisation layers, (P,). Raises ValueError where none is."""
+        chosen = set(normalization(self._module.model))
+        named = dict(self._module.model.named_parameters())
+        sized = zip(self._names, self._sizes, strict=True)
+        return torch.cat(
+            [torch.full((size,), named[name] in chosen, device=self.weights.device) for name, size in sized]
+        )
+
+    def _gradients(self, program: Program, weights: Tensor, batch: Batch, updates: bool) -> tuple[Tensor, Tensor]:
+        others = self._others if updates or not self._tracks else {k: v.clone() for k, v in self._others.items()}
+        with self._engine.autocast():
+            losses, found = program.gradients(self._views(weights), others, batch)
+        gradients = torch.empty_like(weights)
+        for part, each in zip(self._views(gradients), found, strict=True):
+            part.copy_(each)
+        return losses, gradients
+
+    def _measure(self, program: Program, weights: Tensor, batch: Batch) -> dict[str, Tensor]:
+        with torch.no_grad(), self._engine.autocast():
+            return program.measure(self._views(weights), self._others, batch)
+
+    def _views(self, weights: Tensor) -> list[Tensor]:
+        parts = torch.split(weights, self._sizes, 1)
+        return [part.view(len(weights), *shape) for part, shape in zip(parts, self._shapes, strict=True)]
+
+    def _fold(self, batch: Batch) -> ByFolding | None:
+        """The folded network where it gives what torch.func gives, dropout aside.
+
+        Raises NotStackable, and torch.OutOfMemoryError as it comes: it says nothing of the network.
+        """
+        try:
+            with without_dropout(self._module):
+                expected = self._numbers(self._func, batch)
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            why = str(error).strip().splitlines()[0]
+            raise NotStackable(f"torch.func.vmap cannot compute the task's trials together: {why}") from error
+        try:
+            folded = ByFolding(self._module, self._names)
+            with without_dropout(folded.module):
+                found = self._numbers(folded, batch)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:  # a layer that is not known, a task that needs more of a network than calling it
+            return None
+        tolerance = AGREE_BF16 if self._engine.precision == "bf16" else AGREE[self.weights.dtype]
+        agree = [
+            torch.linalg.vector_norm(one - other) <= tolerance * torch.linalg.vector_norm(other)
+            for one, other in zip(found, expected, strict=True)
+        ]
+        return folded if all(agree) else None
+
+    def _numbers(self, program: Program, batch: Batch) -> list[Tensor]:
+        """All that a program gives: gradients, a row a trial, and metrics."""
+        _, gradients = self._gradients(program, self.weights, batch, updates=False)
+        return [*gradients, *(value.double() for value in self._measure(program, self.weights, batch).values())]
+
+
+def _used(module: Measured, sample: Batch, engine: Engine) -> set[str]:
+    """The parameters that the loss depends on: an optimizer leaves those without a gradient as they are."""
+    module.train()
+    kept = {name: value.clone() for name, value in module.model.named_buffers()}
+    named = {name: value for name, value in module.model.named_parameters() if value.requires_grad}
+    with torch.enable_grad(), engine.autocast():
+        loss = module(*sample)["loss"]
+        found = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
+    with torch.no_grad():
+        for name, value in module.model.named_buffers():
+            value.copy_(kept[name])
+    return {name for name, gradient in zip(named, found, strict=True) if gradient is not None}

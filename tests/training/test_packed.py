@@ -1,0 +1,391 @@
+"""A pack against the one-trial engine: the same trials, step by step, and nothing of one in another."""
+
+import math
+
+import pytest
+import torch
+from hypothesis import Phase, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+from torch import nn
+from torch._dynamo.utils import counters
+
+from hpsearch.hyperparameters import Settings
+from hpsearch.tasks import Classification, Data
+from hpsearch.tasks.digits import Digits
+from hpsearch.training.engine import Engine
+from hpsearch.training.loop import TrialRun, train
+from hpsearch.training.packed import PackRun, train_pack
+from hpsearch.training.stack import NotStackable
+
+STEPS, ROWS = 100, 6
+
+
+def plain():
+    return nn.Sequential(nn.Linear(5, 8), nn.Tanh(), nn.LayerNorm(8), nn.Linear(8, 3)).double()
+
+
+class Small(Classification):
+    """Random inputs in float64; a batch is the whole training set, so that an epoch is a step."""
+
+    def __init__(self, make=plain, rows=ROWS):
+        self.make, self.rows = make, rows
+
+    def data(self, seed):
+        draw = torch.Generator().manual_seed(seed % 2)  # two seeds' data differ, two others' do not
+        inputs = torch.randn(self.rows + 20, 5, generator=draw, dtype=torch.float64)
+        targets = (inputs[:, 0] > 0).long() + (inputs[:, 1] > 0.5).long()
+        return Data(*((inputs[part], targets[part]) for part in (slice(self.rows), slice(-20, -10), slice(-10, None))))
+
+    def model(self):
+        return self.make()
+
+
+def settings(**more):
+    return Settings.merge({"epochs": STEPS, "batch_size": ROWS, "lr": 0.05, **more})
+
+
+def same(alone, packed, tolerance=1e-4, first=1e-8):
+    """Costs to the last sample, numbers up to rounding: Adam, and F-SAM near an optimum, divide by next to nothing, so
+    that it grows from step to step. first: of the first 20 epochs.
+    """
+    assert (alone.status, alone.epochs, alone.epochs_planned) == (packed.status, packed.epochs, packed.epochs_planned)
+    assert alone.cost.backward_samples == packed.cost.backward_samples and alone.cost.flops == packed.cost.flops
+    close = {"rel": tolerance, "abs": tolerance, "nan_ok": True}
+    assert dict(packed.metrics) == pytest.approx(dict(alone.metrics), **close)
+    assert alone.curve.keys() == packed.curve.keys()
+    for name, values in alone.curve.items():
+        assert known(packed.curve[name]) == pytest.approx(known(values), **close), name
+        early = pytest.approx(known(values[:20]), rel=first, abs=first, nan_ok=True)
+        assert known(packed.curve[name][:20]) == early, name
+
+
+def known(values):
+    return [math.nan if value is None else value for value in values]
+
+
+# Agreement ----------------------------------------------------------------------------------------------------------
+
+METHODS = {
+    "sgd": {},
+    "sam": {"rho": 0.1},
+    "asam": {"rho": 0.5, "adaptive": True},
+    "msam": {"rho": 0.1, "num_shards": 4},
+    "msam of unequal shards": {"rho": 0.1, "num_shards": 5},
+    "a sample a shard": {"rho": 0.1, "num_shards": ROWS},
+    "more shards than samples": {"rho": 0.1, "num_shards": ROWS + 3, "interval": 4},
+    "fsam": {"rho": 0.1, "sigma": 1.0},
+    "fsam now and then": {"rho": 0.1, "sigma": 1.0, "interval": 3},
+    "fmsam": {"rho": 0.1, "sigma": 0.7, "num_shards": 3},
+    "vasso": {"rho": 0.1, "sigma": -0.5},
+    "gsam": {"rho": 0.1, "combine": "gsam"},
+    "gsam over shards": {"rho": 0.1, "combine": "gsam", "num_shards": 2, "sigma": 0.3},
+    "sam-on": {"rho": 0.1, "perturb": "normalization"},
+    "fsam-on": {"rho": 0.1, "perturb": "normalization", "sigma": 1.0, "adaptive": True},
+}
+BASES = [
+    {"momentum": 0.9, "weight_decay": 1e-3},
+    {"momentum": 0.8, "nesterov": True},
+    {"base": "adam", "lr": 0.01, "weight_decay": 0.01},
+    {"base": "adamw", "lr": 0.01, "weight_decay": 0.1},
+    {},
+]
+rates = st.floats(0.2, 2.0)
+draws = st.fixed_dictionaries(
+    {
+        "lr": rates,
+        "rho": rates,
+        "weight_decay": st.floats(0.0, 0.1),
+        "momentum": st.floats(0.1, 0.95),
+        "beta1": st.floats(0.5, 0.95),
+        "beta2": st.floats(0.9, 0.999),
+        "ema_decay": st.floats(0.0, 0.99),
+        "alpha": st.floats(0.0, 1.0),
+        "schedule": st.sampled_from(["cosine", "linear", "constant", "step"]),
+        "warmup": st.sampled_from([0.0, 0.1]),
+        "epochs": st.sampled_from([STEPS, STEPS - 1, 1]),
+    }
+)
+
+
+def drawn(shape, draw):
+    """The shape's settings with numbers that were drawn; lr and rho are factors."""
+    chosen = settings(**shape)
+    numbers = {**draw, "lr": chosen.lr * draw["lr"], "rho": chosen.rho * draw["rho"]}
+    return Settings.merge(vars(chosen), numbers)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@hypothesis_settings(max_examples=2, deadline=None, phases=[Phase.generate], derandomize=True)
+@given(st.sampled_from(BASES), st.lists(st.tuples(draws, st.integers(0, 5)), min_size=1, max_size=3))
+def test_a_pack_agrees_with_the_one_trial_engine_step_by_step(method, base, chosen):
+    trials = [(drawn({**base, **METHODS[method]}, draw), seed) for draw, seed in chosen]
+    for (mine, seed), found in zip(trials, train_pack(Small(), trials), strict=True):
+        same(train(Small(), mine, seed), found)
+
+
+def test_the_weights_agree_too():
+    trials = [(settings(rho=0.1, sigma=1.0, momentum=0.9, epochs=30, lr=lr), 3) for lr in (0.02, 0.1)]
+    pack = PackRun(Small(), trials)
+    for _ in range(29):
+        pack.run_epoch()
+    for row, (mine, seed) in zip(pack.state.weights, trials, strict=True):
+        alone = TrialRun(Small(), mine, seed)
+        for _ in range(29):
+            alone.run_epoch()
+        theirs = torch.cat([parameter.detach().flatten() for parameter in alone.model.parameters()])
+        torch.testing.assert_close(row, theirs, rtol=1e-9, atol=1e-12)
+
+
+class Unused(nn.Module):
+    """A frozen layer between two trained ones, and a layer that nothing is sent through."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.frozen = nn.Linear(5, 8), nn.Linear(8, 8).requires_grad_(False)
+        self.unused, self.last = nn.Linear(8, 8), nn.Linear(8, 3)
+
+    def forward(self, inputs):
+        return self.last(self.frozen(self.first(inputs)).relu())
+
+
+class Tied(nn.Module):
+    """One matrix in two places."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(5, 5), nn.Linear(5, 5)
+        self.last.weight = self.first.weight
+
+    def forward(self, inputs):
+        return self.last(self.first(inputs).tanh())[:, :3]
+
+
+def batch_norm():
+    return nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)).double()
+
+
+NETWORKS = {
+    "batch norm": batch_norm,
+    "unused": lambda: Unused().double(),
+    "tied": lambda: Tied().double(),
+    "group norm": lambda: nn.Sequential(nn.Linear(5, 8), nn.GroupNorm(2, 8), nn.GELU(), nn.Linear(8, 3)).double(),
+    "convolution": lambda: nn.Sequential(
+        nn.Unflatten(1, (1, 5, 1)), nn.Conv2d(1, 4, (3, 1)), nn.ReLU(), nn.Flatten(), nn.Linear(12, 3)
+    ).double(),
+}
+
+
+class OfSamples(nn.Linear):
+    """Not a Linear: its output for a sample depends on the other samples."""
+
+    def forward(self, inputs):
+        return super().forward(inputs - inputs.mean(0))
+
+
+class Mixing(nn.Module):
+    """Has no weights, and mixes the samples of a batch."""
+
+    def forward(self, inputs):
+        return inputs - inputs.mean(0)
+
+
+class Positions(nn.Module):
+    """Weights of its own, and a layer that is called with what all trials share."""
+
+    def __init__(self, shared):
+        super().__init__()
+        self.shared, self.table, self.last = shared, nn.Embedding(5, 5), nn.Linear(5, 3)
+        self.scale = nn.Parameter(torch.ones(5)) if not shared else None
+
+    def forward(self, inputs):
+        place = self.table(torch.arange(5, device=inputs.device)).mean(0)
+        return self.last(inputs + place * (1 if self.scale is None else self.scale))
+
+
+UNFOLDED = {
+    "another class": lambda: OfSamples(5, 3).double(),
+    "mixing": lambda: nn.Sequential(nn.Linear(5, 8), Mixing(), nn.Linear(8, 3)).double(),
+    "weights of its own": lambda: Positions(shared=False).double(),
+    "what all share": lambda: Positions(shared=True).double(),
+}
+
+
+@pytest.mark.parametrize("method", ["sgd", "fsam", "fmsam"])
+@pytest.mark.parametrize("network", NETWORKS)
+def test_networks_agree(network, method):
+    check_network(NETWORKS[network], method)
+
+
+@pytest.mark.parametrize("network", UNFOLDED)
+def test_networks_that_torch_func_computes_agree(network):
+    check_network(UNFOLDED[network], "fmsam")
+
+
+def check_network(make, method):
+    task = Small(make)
+    trials = [(settings(**METHODS[method], weight_decay=0.01, epochs=epochs), epochs) for epochs in (10, 10, 4)]
+    for (mine, seed), found in zip(trials, train_pack(task, trials), strict=True):
+        same(train(task, mine, seed), found)
+
+
+def test_a_shipped_task_in_float32():
+    task = Digits(label_noise=0.3)
+    trials = [
+        (settings(batch_size=100, epochs=2, rho=rho, num_shards=2), seed) for rho in (0.05, 0.2) for seed in (0, 1)
+    ]
+    for (mine, seed), found in zip(trials, train_pack(task, trials), strict=True):
+        same(train(task, mine, seed), found, tolerance=1e-3, first=1e-3)
+
+
+@pytest.mark.filterwarnings("ignore")  # the compiler's own
+def test_a_compiled_pack_agrees():
+    counters.clear()
+    trials = [(settings(rho=rho, sigma=0.7, num_shards=2, epochs=8), 0) for rho in (0.1, 0.3)]
+    compiled = train_pack(Small(), trials, engine=Engine.choose("cpu", switches={"compile": True}))
+    assert counters["stats"]["unique_graphs"] == 1 and not counters["graph_break"]  # a whole step is one graph
+    for (mine, seed), found in zip(trials, compiled, strict=True):
+        same(train(Small(), mine, seed), found)
+
+
+def test_networks_of_known_layers_are_folded_and_others_are_not():
+    folded = {name: is_folded(make) for name, make in {**NETWORKS, **UNFOLDED}.items()}
+    assert folded == {**dict.fromkeys(NETWORKS, True), "batch norm": False, **dict.fromkeys(UNFOLDED, False)}
+
+
+def is_folded(make):
+    return PackRun(Small(make), [(settings(), 0), (settings(), 1)]).stack.folded is not None
+
+
+# One trial and the others ---------------------------------------------------------------------------------------------
+
+
+def bits(outcome):
+    return outcome.status, outcome.epochs, dict(outcome.metrics), dict(outcome.curve), outcome.cost.backward_samples
+
+
+def test_neither_the_others_nor_their_end_change_a_trials_bits():
+    mine = (settings(rho=0.1, momentum=0.9), 1)
+    calm = train_pack(Small(), [(settings(rho=0.2), 0), mine, (settings(rho=0.3, lr=0.1), 2)])
+    wild = train_pack(Small(), [(settings(rho=0.2, lr=1e200), 4), mine, (settings(rho=0.3, epochs=STEPS // 2), 3)])
+    again = train_pack(Small(), [(settings(rho=0.2), 0), mine, (settings(rho=0.3, lr=0.1), 2)])
+    assert wild[0].status == "diverged" and wild[0].curve["val_loss"][-1] is None
+    assert bits(calm[1]) == bits(wild[1])
+    assert list(map(bits, calm)) == list(map(bits, again))
+
+
+def test_a_diverged_trial_is_told_as_alone_and_leaves_when_half_of_the_pack_has():
+    trials = [(settings(rho=0.1, epochs=6, lr=lr), 0) for lr in (0.05, 1e200, 0.1, 1e200, 0.02)]
+    pack = PackRun(Small(), trials)
+    pack.run_epoch()
+    pack.run_epoch()
+    assert [trial.diverged for trial in pack.trials] == [False, True, False, True, False] and len(pack.rows) == 5
+    for (mine, seed), found in zip(trials, train_pack(Small(), trials), strict=True):
+        same(train(Small(), mine, seed), found)
+
+    more = PackRun(Small(), [*trials, (settings(rho=0.1, epochs=6, lr=1e200), 1)])
+    more.run_epoch()
+    more.run_epoch()
+    assert more.rows == [0, 2, 4] and len(more.state.weights) == 3
+    while not more.done:
+        more.run_epoch()
+    assert [outcome.status for outcome in more.outcomes()].count("diverged") == 3
+
+
+def test_a_long_epoch_of_a_trial_that_diverges_is_cut_as_alone(monkeypatch):
+    monkeypatch.setattr("hpsearch.training.loop.CHECK_STEPS", 5)
+    monkeypatch.setattr("hpsearch.training.packed.CHECK_STEPS", 5)
+    trials = [(settings(batch_size=2, epochs=2, lr=lr), 0) for lr in (0.05, 1e200)]
+    for (mine, seed), found in zip(trials, train_pack(Small(), trials), strict=True):
+        same(train(Small(), mine, seed), found)
+
+
+def test_what_networks_draw_is_the_packs_own_and_the_same_each_time():
+    task = Small(lambda: nn.Sequential(nn.Linear(5, 8), nn.Dropout(0.5), nn.Linear(8, 3)).double())
+    trials = [(settings(epochs=5), 0), (settings(epochs=5), 0)]
+    torch.manual_seed(3)
+    before = torch.get_rng_state()
+    first, second = train_pack(task, trials)
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(4)
+    assert list(map(bits, train_pack(task, trials))) == [bits(first), bits(second)]
+    assert bits(first) != bits(second)  # each trial has draws of its own
+
+
+def test_costs_are_shared_out():
+    trials = [(settings(epochs=4, rho=0.1), seed) for seed in range(3)]
+    found = train_pack(Small(), trials)
+    assert all(outcome.cost.seconds > 0 for outcome in found)
+    assert len({outcome.cost.seconds for outcome in found}) == 1
+    assert [outcome.cost.backward_samples for outcome in found] == [4 * ROWS * 2] * 3
+
+
+# What cannot be packed ----------------------------------------------------------------------------------------------
+
+
+def test_trials_of_different_shapes_are_refused():
+    with pytest.raises(ValueError, match="one shape, but they differ in num_shards, perturbs"):
+        train_pack(Small(), [(settings(), 0), (settings(rho=0.1, num_shards=2), 0)])
+    with pytest.raises(ValueError, match="a trial at least"):
+        train_pack(Small(), [])
+
+
+class Cropped(Small):
+    def data(self, seed):
+        data = super().data(seed)
+        return Data(data.train, data.val, data.test, {"train": torch.ones(len(data.train[0]))})
+
+    def crop(self, batch, length):
+        return batch
+
+
+class Mixed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(5, 3), nn.Linear(3, 3).double()
+
+    def forward(self, inputs):
+        return self.last(self.first(inputs.float()).double())
+
+
+class Growing(Small):
+    def data(self, seed):
+        data = super().data(seed)
+        return Data(tuple(part[: 5 + seed] for part in data.train), data.val, data.test)
+
+
+@pytest.mark.parametrize(
+    "task, said",
+    [
+        (Cropped(), "longest sequence"),
+        (Small(Mixed), "float32, torch.float64"),
+        (Growing(rows=20), "depends on the seed"),
+    ],
+    ids=["cropped", "two types", "growing"],
+)
+def test_what_cannot_be_stacked_is_said(task, said):
+    with pytest.raises(NotStackable, match=said):
+        train_pack(task, [(settings(batch_size=5), 0), (settings(batch_size=5), 9)])
+
+
+class Looking(Small):
+    """Decides by a value, which one program for all trials cannot."""
+
+    def measure(self, model, *batch):
+        loss = nn.functional.cross_entropy(model(batch[0]), batch[1])
+        return {"loss": loss if loss > 0 else -loss, "accuracy": loss.detach()}
+
+
+@pytest.mark.parametrize("program", ["ByFunc", "ByFolding"])
+def test_memory_that_runs_out_says_nothing_of_the_network(monkeypatch, program):
+    def full(*args):
+        raise torch.OutOfMemoryError("no memory")
+
+    monkeypatch.setattr(f"hpsearch.training.programs.{program}.gradients", full)
+    with pytest.raises(torch.OutOfMemoryError, match="no memory"):
+        train_pack(Small(), [(settings(), 0), (settings(), 1)])
+
+
+def test_a_task_that_decides_by_values_is_refused():
+    with pytest.raises(NotStackable, match="data-dependent"):
+        train_pack(Looking(), [(settings(), 0), (settings(), 1)])
