@@ -27,6 +27,7 @@ from hpsearch.training.cost import flops_per_sample
 SAMPLED = 64  # random points that stand for what an adaptive sampler will suggest
 PACK_SECONDS = 0.06  # of Ray Tune, a pack; seen with two workers that train nothing
 RAY_SECONDS = 9.0  # until Ray and a worker of it have started; seen on two cores
+RAY_CORES = 0.15  # that Ray and the driver take from trials that have all cores; seen on two cores
 
 
 @dataclass(frozen=True)
@@ -80,13 +81,16 @@ def predict(checked: Checked, folder: Path) -> Prediction:
         unknown = [arm for arm, mine in by_arm.items() if not _rates(mine) and planned_trials(study, arm)]
         points = {arm: [study.settings(arm, point) for point in _points(checked, arm)] for arm in unknown}
         timed = time_study(study, points, device, concurrent)
+    slower = _slower(concurrent * study.resources.cpus) if device == "cpu" else 1.0
     arms, longest, packs = {}, 0.0, 0.0
     for arm, mine in by_arm.items():
         spent = Tally(study, mine).arms[arm].spent()
         trials = planned_trials(study, arm) + (0 if spent is None else spent.more)
         left = max(0, trials - len(mine))
         costs = (
-            _by_results(mine) if checked.identity.function else _by_model(checked, arm, mine, timed.get(arm), device)
+            _by_results(mine)
+            if checked.identity.function
+            else _by_model(checked, arm, mine, timed.get(arm), device, slower)
         )
         if costs[2] is not None and left:
             seeds = max(len(study.first_seeds), study.confirm.seeds if study.confirm else 0)
@@ -123,7 +127,14 @@ def _by_results(results: list[Result]) -> Costs:
     return mean("backward_samples"), mean("flops"), mean("seconds")
 
 
-def _by_model(checked: Checked, arm: str, results: list[Result], timed: Timed | None, device: str) -> Costs:
+def _slower(used: int) -> float:
+    """How much longer trials take on the CPU cores that they use than they did while nothing else ran."""
+    return max(1.0, used / max(0.5, (os.cpu_count() or 1) - RAY_CORES))
+
+
+def _by_model(
+    checked: Checked, arm: str, results: list[Result], timed: Timed | None, device: str, slower: float
+) -> Costs:
     """The mean trial over the arm's configurations, from the training set's size, the model and what was timed."""
     study = checked.study
     task: Task = checked.task(**study.task.options)  # type: ignore[call-arg, assignment]
@@ -138,7 +149,7 @@ def _by_model(checked: Checked, arm: str, results: list[Result], timed: Timed | 
     if timed is None:
         seconds = mean * statistics.fmean(_rates(results))
     else:
-        seconds = statistics.fmean(timed.trial(*pair) for pair in zip(settings, samples, strict=True))
+        seconds = slower * statistics.fmean(timed.trial(*pair) for pair in zip(settings, samples, strict=True))
     return mean, mean * flops, seconds
 
 

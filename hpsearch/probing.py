@@ -37,8 +37,8 @@ class Timed:
     def trial(self, settings: Settings, samples: int) -> float:
         """Seconds of a trial with so many samples through backward; a shape that was not timed is like the mean one."""
         pieces = self.pieces.get(settings.shape()) or mean_of(list(self.pieces.values()))
-        evaluations = settings.epochs * pieces["val"] + pieces["test"]
-        return pieces["start"] + samples * pieces["sample"] + evaluations
+        epochs = settings.epochs * (pieces["val"] + pieces["epoch"])
+        return pieces["start"] + samples * pieces["sample"] + epochs + pieces["test"]
 
 
 def mean_of(timed: Sequence[Pieces]) -> Pieces:

@@ -1,5 +1,7 @@
 """What is predicted is what is then counted."""
 
+import time
+
 import pytest
 
 from hpsearch.check import Checked
@@ -7,13 +9,15 @@ from hpsearch.errors import RunError
 from hpsearch.hyperparameters import Settings
 from hpsearch.identity import Identity
 from hpsearch.planning import Planner
-from hpsearch.prediction import PACK_SECONDS, RAY_SECONDS, backward_samples, predict
+from hpsearch.prediction import PACK_SECONDS, RAY_CORES, RAY_SECONDS, backward_samples, predict
 from hpsearch.probing import time_study
 from hpsearch.results import Result, RunFolder
 from hpsearch.sampling import Sequence
 from hpsearch.study import parse_study
 from hpsearch.tasks.breast_cancer import BreastCancer
+from hpsearch.training.engine import Engine
 from hpsearch.training.loop import train
+from hpsearch.training.probe import time_pieces
 
 TASK = BreastCancer(width=4)  # 300 training rows
 
@@ -59,13 +63,14 @@ resources: {{concurrent: 1}}
     return Checked(study, BreastCancer, Identity(study, task, False))
 
 
-PIECES = {"start": 0.5, "sample": 1e-3, "val": 0.25, "test": 0.125}
+PIECES = {"start": 0.5, "sample": 1e-3, "val": 0.25, "test": 0.125, "epoch": 0.0625}
 
 
 @pytest.fixture(autouse=True)
 def known_pieces(monkeypatch):
     """Processes that time take seconds to start."""
     monkeypatch.setattr("hpsearch.probing._ask", lambda order, processes: (3.0, [[PIECES] * len(order["settings"])]))
+    monkeypatch.setattr("hpsearch.prediction.os.cpu_count", lambda: 4)
 
 
 def run(checked, folder, packs):
@@ -123,7 +128,7 @@ def test_a_shape_that_time_did_not_suffice_for_is_like_the_mean_one(monkeypatch)
     timed = time_study(study, {"many": many, "some": some}, "cpu", 2)
     assert asked == [(2, [(2, True), (1, True), (4, True)])]  # arms in turn, rho and lr make no other shape
     assert timed["many"].trial(many[0], 10) == pytest.approx(
-        10 + PIECES["start"] + many[0].epochs * PIECES["val"] + PIECES["test"]
+        10 + PIECES["start"] + many[0].epochs * (PIECES["val"] + PIECES["epoch"]) + PIECES["test"]
     )
     assert timed["many"].trial(many[1], 10) == timed["many"].trial(many[0], 10)  # the mean of what was timed there
     assert timed["some"].trial(some[1], 10) - timed["some"].trial(some[1], 0) == pytest.approx(30)
@@ -132,7 +137,7 @@ def test_a_shape_that_time_did_not_suffice_for_is_like_the_mean_one(monkeypatch)
 def test_a_grid_is_predicted_exactly(tmp_path):
     checked = checked_of("[{sampler: grid}]")
     predicted = predict(checked, tmp_path)
-    sgd = [0.5 + epochs * (300 * 1e-3 + 0.25) + 0.125 for epochs in (1, 3)]
+    sgd = [0.5 + epochs * (300 * 1e-3 + 0.25 + 0.0625) + 0.125 for epochs in (1, 3)]
     assert predicted.arms["sgd"].seconds == pytest.approx(2 * sum(sgd))
     whole = sum(arm.seconds for arm in predicted.arms.values())
     assert predicted.seconds == pytest.approx(whole + RAY_SECONDS + 3.0 + 4 * PACK_SECONDS)
@@ -195,3 +200,23 @@ def test_a_training_function_is_predicted_by_its_results_alone(tmp_path):
         folder.append([line])
     sgd = predict(checked, tmp_path).arms["sgd"]
     assert (sgd.done, sgd.seconds, sgd.flops) == (1, 7.5, None)
+
+
+def test_what_an_epoch_takes_besides_its_steps_is_timed():
+    class Slow(BreastCancer):
+        def summarize(self, found):
+            time.sleep(0.01)  # as long as its evaluations, and not a step
+            return found
+
+    engine = Engine.choose("cpu")
+    settings = Settings.merge({"epochs": 1, "batch_size": 150, "rho": 0.1})
+    timed = time_pieces(Slow(width=4), settings, 0, engine, seconds=0.5)
+    assert 0 < timed["epoch"] < 0.01 < timed["val"]
+    assert time_pieces(Slow(width=4), settings, 0, engine, seconds=0.01)["epoch"] == 0  # no time for two epochs
+
+
+def test_trials_that_have_every_core_share_them_with_ray(monkeypatch, tmp_path):
+    seconds = [predict(checked_of("[{sampler: grid}]"), tmp_path).arms["sgd"].seconds]
+    monkeypatch.setattr("hpsearch.prediction.os.cpu_count", lambda: 1)
+    seconds.append(predict(checked_of("[{sampler: grid}]"), tmp_path).arms["sgd"].seconds)
+    assert seconds[1] == pytest.approx(seconds[0] / (1 - RAY_CORES))

@@ -2,8 +2,9 @@
 
 It reads an order, a line of JSON with task, options, folder, seed, threads, device, engine, seconds and settings, a
 list; answers with a line when it has the task; and when it has read another line, times. The answer, a line too, is for
-each of the settings the seconds of a trial's start, of a sample through backward, and of the evaluations; null for what
-time did not suffice for. Several processes that are told to go on at once get in each other's way as workers do.
+each of the settings the seconds of a trial's start, of a sample through backward, of the evaluations, and of what else
+an epoch takes; null for what time did not suffice for. Several processes that are told to go on at once get in each
+other's way as workers do.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import json
 import sys
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -22,11 +24,12 @@ from hpsearch.hyperparameters import Settings
 from hpsearch.streams import GlobalGenerators
 from hpsearch.tasks import Task, resolve
 from hpsearch.training.engine import Engine
-from hpsearch.training.loop import start
+from hpsearch.training.loop import TrialRun, start
 
 STEPS = 2  # that are timed at least
+EPOCHS = 2  # likewise, where there is time for any
 
-Pieces = dict[str, float]  # start, sample, val, test: seconds
+Pieces = dict[str, float]  # start, sample, val, test, epoch: seconds
 
 
 def time_pieces(task: Task, settings: Settings, seed: int, engine: Engine, seconds: float) -> Pieces:
@@ -37,7 +40,7 @@ def time_pieces(task: Task, settings: Settings, seed: int, engine: Engine, secon
     trial.probe()  # kernels are chosen, memory is had
     left = seconds - (time.perf_counter() - began)
     before, since, steps = trial.meter.backward_samples, time.perf_counter(), 0
-    while steps < STEPS or time.perf_counter() - since < left / 2:
+    while steps < STEPS or time.perf_counter() - since < left / 3:
         trial.probe()
         steps += 1
     _wait(engine)
@@ -48,7 +51,28 @@ def time_pieces(task: Task, settings: Settings, seed: int, engine: Engine, secon
         trial.evaluate(split)
         _wait(engine)
         found[split] = time.perf_counter() - since
+    found["epoch"] = _rest_of_epoch(trial, found, seconds - (time.perf_counter() - began))
     return found
+
+
+def _rest_of_epoch(trial: TrialRun, known: Pieces, left: float) -> float:
+    """What an epoch takes besides its steps and its evaluation, for which short ones are long enough to show it.
+
+    0 where the time does not suffice for EPOCHS of them.
+    """
+    trial.settings = replace(trial.settings, epochs=sys.maxsize)  # it does not end
+    took, epochs, before = 0.0, 0, trial.meter.backward_samples
+    each = trial.batches.count * trial.batches.batch_size * (2 if trial.settings.rho else 1)
+    if EPOCHS * (each * known["sample"] + known["val"]) > left:
+        return 0.0
+    while took < left:
+        since = time.perf_counter()
+        trial.run_epoch()
+        _wait(trial.engine)
+        took += time.perf_counter() - since
+        epochs += 1
+    steps = (trial.meter.backward_samples - before) * known["sample"]
+    return max(0.0, (took - steps) / epochs - known["val"])
 
 
 def _wait(engine: Engine) -> None:
