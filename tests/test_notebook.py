@@ -21,6 +21,6 @@ def test_the_notebook_runs_and_prints_what_it_shows(monkeypatch) -> None:
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
     stored = nbformat.read(NOTEBOOK, as_version=4)
     ran = nbformat.read(NOTEBOOK, as_version=4)
-    NotebookClient(ran, timeout=300).execute()
+    NotebookClient(ran, timeout=1200, startup_timeout=600).execute()
     assert printed(ran) == printed(stored)
     assert "guessed: True" in "".join(o.text for c in ran.cells for o in c.get("outputs", []) if "text" in o)

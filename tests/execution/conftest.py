@@ -18,6 +18,7 @@ import pytest
 from hpsearch.training import checkpoint
 
 WIDTH = "160"  # columns of a line
+HANG = 1800.0  # seconds after which something hangs; on a busy machine a run takes ten times as long as usual
 
 FUNCTION = """
 import os, time
@@ -69,7 +70,7 @@ def descendants(pid: int) -> dict[int, str]:
     return found
 
 
-def wait_until_gone(pids: Iterable[int], timeout: float = 60) -> None:
+def wait_until_gone(pids: Iterable[int], timeout: float = HANG) -> None:
     until = time.monotonic() + timeout
     while left := [pid for pid in pids if is_alive(pid)]:
         assert time.monotonic() < until, [Path(f"/proc/{pid}/cmdline").read_text() for pid in left]
@@ -100,7 +101,7 @@ class Warm:
             self.returncode = int(code.read_text())
         return self.returncode
 
-    def communicate(self, timeout: float = 300) -> tuple[str, str]:
+    def communicate(self, timeout: float = HANG) -> tuple[str, str]:
         """Standard output and error, when it has ended."""
         until = time.monotonic() + timeout
         while self.poll() is None:
@@ -158,10 +159,17 @@ class Place:
     def run(self, *arguments: str, code: int = 0, cold: bool = False) -> tuple[str, str]:
         """Standard output and error of a command that must end with this exit code."""
         process: Command = self.start_cold(*arguments) if cold else self.start(*arguments)
-        out, error = process.communicate(timeout=300)
+        out, error = process.communicate(timeout=HANG)
         assert process.returncode == code, f"exit code {process.returncode}\n{out}\n{error}"
         assert "Traceback" not in error
         return out, error
+
+    def wait_for_results(self, lines: Path, process: Command, count: int) -> None:
+        """Until this many are in a run's trials.jsonl."""
+        until = time.monotonic() + HANG
+        while not (lines.exists() and lines.read_bytes().count(b"\n") >= count):
+            assert process.poll() is None and time.monotonic() < until, process.communicate(timeout=10)
+            time.sleep(0.05)
 
 
 @pytest.fixture(autouse=True)

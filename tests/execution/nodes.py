@@ -89,7 +89,7 @@ class Room:
 
     def wait_for_head(self) -> None:
         code = "import socket; socket.create_connection(('127.0.0.1', 6379))"
-        until = time.monotonic() + 120
+        until = time.monotonic() + 900
         while subprocess.run([*self.inside, sys.executable, "-c", code], capture_output=True).returncode:
             assert time.monotonic() < until, (self.folder / "head.log").read_text()
             time.sleep(0.1)

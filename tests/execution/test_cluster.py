@@ -21,6 +21,7 @@ pytestmark = pytest.mark.skipif(not possible(), reason="this machine does not le
 
 PASSES = 280  # over a batch, in a trial: 10 epochs, 14 batches, two gradients
 LATE = 180  # of them
+HANG = 1800  # seconds after which something hangs
 
 # What mine.py imports lies beside it, what the study names lies below it; the log is on storage that all nodes share.
 TASK = """
@@ -110,7 +111,7 @@ class Cluster:
             f"import json, ray; ray.init('{ADDRESS}', logging_level='ERROR'); from ray._private.state import actors; "
             "print(json.dumps([a['ActorClassName'] for a in actors().values() if a['State'] != 'DEAD']))"
         )
-        out, error = self.command("-c", code).communicate(timeout=120)
+        out, error = self.command("-c", code).communicate(timeout=HANG)
         return json.loads(out.splitlines()[-1]) if out else pytest.fail(error)
 
 
@@ -136,7 +137,7 @@ def test_a_study_survives_a_node_and_its_long_trials_go_on_elsewhere(cluster, mo
     cluster.add("three")
     wait(lambda: cluster.passes("three"), process)
     busy.unlink()
-    out, error = process.communicate(timeout=300)
+    out, error = process.communicate(timeout=HANG)
     assert process.returncode == 0, error
     assert "4 trials trained" in out and "0 failed" in out
 
@@ -166,12 +167,12 @@ def test_an_interrupted_run_leaves_the_cluster_clean_and_goes_on_from_its_checkp
     process = cluster.hpsearch(*run)
     wait(lambda: max(cluster.passes("one", "two", "three")[before:], default=0) >= LATE, process)
     process.send_signal(signal.SIGINT)
-    _, error = process.communicate(timeout=60)
+    _, error = process.communicate(timeout=HANG)
     assert process.returncode == 130, error
     assert not {"PackWorker", "Keeper"} & set(cluster.actors())
     assert len(list(kept.glob("*.pt"))) == 1 and not (cluster.folder / "cut" / "trials.jsonl").read_text()
     process = cluster.hpsearch(*run)
-    out, error = process.communicate(timeout=300)
+    out, error = process.communicate(timeout=HANG)
     assert process.returncode == 0 and "1 trials trained" in out, error
     assert len(cluster.passes("one", "two", "three")) - before < PASSES + LATE
 
@@ -182,7 +183,7 @@ def test_a_submitted_job_joins_its_cluster(cluster, tmp_path):
     submit = ("-m", "ray.scripts.scripts", "job", "submit", "--address", DASHBOARD, "--working-dir", ".", "--")
     # The first command is refused: what it would leave is not for keeps. The second one says what becomes of the job.
     process = cluster.command(*submit, "sh", "-c", f"{run}; echo exit code $?; {run} --out {tmp_path}/out", SLOW="0")
-    out, error = process.communicate(timeout=300)
+    out, error = process.communicate(timeout=HANG)
     assert process.returncode == 0, out + error
     assert "--out: the run folder 'runs/far'" in out and "give an absolute path" in out and "exit code 2" in out, out
     assert "1 trials trained" in out
@@ -191,7 +192,7 @@ def test_a_submitted_job_joins_its_cluster(cluster, tmp_path):
 
 def test_a_cluster_lets_nobody_in_without_its_token(cluster):
     process = cluster.hpsearch("run", "study.yaml", "--out", "none", "--address", ADDRESS, RAY_AUTH_MODE="disabled")
-    _, error = process.communicate(timeout=120)
+    _, error = process.communicate(timeout=HANG)
     assert process.returncode == 1
     assert "error: no Ray cluster at 127.0.0.1:6379: it lets nobody in without its token" in error
     assert "RAY_AUTH_MODE=token" in error and "Traceback" not in error

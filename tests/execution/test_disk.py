@@ -6,7 +6,6 @@ import json
 import os
 import resource
 import subprocess
-import time
 from pathlib import Path
 
 import pytest
@@ -59,13 +58,6 @@ def fill(folder):
     return folder / "filler"
 
 
-def wait_for_results(lines, process, count):
-    until = time.monotonic() + 300
-    while not (lines.exists() and lines.read_bytes().count(b"\n") >= count):
-        assert process.poll() is None and time.monotonic() < until, process.communicate()
-        time.sleep(0.05)
-
-
 def each_once(lines, trials):
     whole = []
     for line in lines.read_bytes().splitlines():
@@ -81,7 +73,7 @@ def test_a_disk_that_fills_up_ends_the_run_and_one_with_space_again_completes_it
     lines = disk / "run" / "trials.jsonl"
     options = ("run", "study.yaml", "--out", str(disk / "run"), "--no-dashboard")
     process = place.start(*options)
-    wait_for_results(lines, process, 3)
+    place.wait_for_results(lines, process, 3)
     filler, ours = fill(disk), process.started()
     out, error = process.communicate()
     assert process.returncode == 1, (out, error)
@@ -106,7 +98,7 @@ def test_a_write_that_is_refused_ends_the_run_at_once_and_the_next_one_completes
     place.study(STUDY)
     lines = place.folder / "runs" / "full" / "trials.jsonl"
     process = place.start("run", "study.yaml", "--no-dashboard")
-    wait_for_results(lines, process, 3)
+    place.wait_for_results(lines, process, 3)
     limit = lines.stat().st_size + 100
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, limit))
     out, error = process.communicate()

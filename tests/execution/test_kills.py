@@ -53,6 +53,7 @@ SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 # Ray's gcs_server takes a minute to end by SIGTERM, and the run with it.
 ALLOWED = {"driver": SIGNALS, "group": SIGNALS, "gcs_server": (signal.SIGKILL,)}
 WORKERS = 5  # kills in one run at most: after more than the retries a trial would count as failed
+HANG = 1800  # seconds after which something hangs
 AGENTS = ("ray::DashboardA", "ray::RuntimeEnv")  # of a driver killed by 9: they end by themselves, a minute later
 
 
@@ -86,7 +87,7 @@ class Killer:
             if target == "worker":
                 workers += 1
                 continue
-            out, error = process.communicate(timeout=300)
+            out, error = process.communicate()
             self.log.append(f"  -> {process.returncode}")
             # A run may have ended just before. SIGTERM may meet Ray while it sets its own handler for some ms. Of
             # everything the driver comes last, and may have seen the others go.
@@ -95,7 +96,7 @@ class Killer:
             assert process.returncode in (0, *codes), self.told(out, error)
             assert "Traceback" not in error, self.told(out, error)
         if process.poll() is None or process.returncode == 0:
-            out, error = process.communicate(timeout=600)
+            out, error = process.communicate()
             assert process.returncode == 0, self.told(out, error)
             assert "Traceback" not in error, self.told(out, error)
         self.nothing_is_left(started)
@@ -120,7 +121,7 @@ class Killer:
         return self.lines.read_bytes().count(b"\n") if self.lines.exists() else 0
 
     def wait(self, process, until):
-        end = time.monotonic() + 300
+        end = time.monotonic() + HANG
         while process.poll() is None and not until():
             assert time.monotonic() < end, self.told("", "nothing happens")
             time.sleep(0.01)
@@ -147,7 +148,7 @@ class Killer:
         return bool(pids)
 
     def nothing_is_left(self, started):
-        until = time.monotonic() + 60
+        until = time.monotonic() + HANG
         while left := [pid for pid, name in started.items() if name not in AGENTS and alive(pid, name)]:
             assert time.monotonic() < until, self.told("", f"still there: {[started[pid] for pid in left]}")
             time.sleep(0.05)

@@ -6,7 +6,6 @@ import os
 import signal
 import socket
 import struct
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -64,10 +63,8 @@ def test_nothing_listens_beyond_this_machine_and_nothing_phones_home(place, gone
     (home / ".ray" / "config.json").write_text(json.dumps({"usage_stats": True}))
     monkeypatch.setenv("HOME", str(home))  # of the process that is started cold
     process = place.start_cold("run", "study.yaml")
-    lines, until = place.folder / "runs" / "slow" / "trials.jsonl", time.monotonic() + 200
-    while not (lines.exists() and lines.read_bytes().count(b"\n") >= 2):
-        assert process.poll() is None and time.monotonic() < until, process.communicate()
-        time.sleep(0.05)
+    lines = place.folder / "runs" / "slow" / "trials.jsonl"
+    place.wait_for_results(lines, process, 2)
     ours = place.below(process.pid)
     found = listening({process.pid: "driver", **ours})
     files = [Path(link) for link in open_files(ours) if "/session_" in link]

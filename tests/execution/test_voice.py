@@ -71,7 +71,7 @@ def test_a_pack_that_lasts_after_a_quick_one_is_told_after_a_second(titles):
     voice.begin("first")
     voice.ended([report()], over=True)
     voice.begin("second")
-    assert told.wait(60)
+    assert told.wait(600)
     assert [("first" in line, "begins" in line) for line in lines] == [(True, True), (False, True)]
 
 

@@ -21,7 +21,7 @@ from hpsearch.grafana import PANELS
 from hpsearch.results import read_results
 from hpsearch.status import read_status
 
-PATIENCE = 240.0  # seconds; Ray exports metrics every ten
+PATIENCE = 1200.0  # seconds after which something hangs; Ray exports metrics every ten
 
 TASK = """
 import time
@@ -110,7 +110,7 @@ def watched(tmp_path_factory):
 
 
 def get(url, **query):
-    with urllib.request.urlopen(f"{url}?{urllib.parse.urlencode(query)}", timeout=30) as answer:
+    with urllib.request.urlopen(f"{url}?{urllib.parse.urlencode(query)}", timeout=PATIENCE) as answer:
         return json.loads(answer.read())
 
 

@@ -5,12 +5,14 @@ The command writes OUT.stdout and OUT.stderr, and when it has ended OUT.code hol
 its input.
 """
 
+import atexit
 import json
 import os
 import random
 import runpy
 import signal
 import sys
+import threading
 from pathlib import Path
 
 from hpsearch.execution.session import ENVIRONMENT
@@ -34,7 +36,18 @@ def command(arguments: list[str], folder: str, out: str) -> None:
     for stream, path in ((0, os.devnull), (1, f"{out}.stdout"), (2, f"{out}.stderr")):
         os.dup2(os.open(path, os.O_RDONLY if stream == 0 else os.O_WRONLY | os.O_CREAT, 0o600), stream)
     sys.argv = ["hpsearch", *arguments]
-    runpy.run_module("hpsearch.cli", run_name="__main__", alter_sys=True)
+    try:
+        runpy.run_module("hpsearch.cli", run_name="__main__", alter_sys=True)
+    except SystemExit as ended:
+        if not isinstance(ended.code, int):
+            raise
+        # As an interpreter ends, but that it does not take apart all that was imported: in a forked process, to which
+        # the pages of it are copied for that, it takes two seconds and the command some tenths of one.
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(ended.code)
 
 
 def supervise(order: dict[str, object], said: int) -> None:

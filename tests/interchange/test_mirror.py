@@ -147,7 +147,7 @@ def test_a_row_that_it_cannot_tell_is_one_warning(tmp_path):
     warnings = []
     with Mirror(tmp_path, study_of(), (), warnings.append) as mirror:
         mirror.add(strange)
-        mirror._thread.join(60)
+        mirror._thread.join(600)
         mirror.add(RUN)
         assert mirror._queue.empty()  # nothing piles up
     assert len(warnings) == 1

@@ -27,7 +27,7 @@ from hpsearch.optim import SharpnessAware
 
 STEPS, COUNTED = 6, 3
 BAD = 3  # the step in which rank 1 alone has a NaN in its batch, in the cases that have one
-STUCK, PATIENCE = 20, 120  # seconds until a collective that some rank never enters gives up; for all there is to run
+STUCK, PATIENCE = 300, 1200  # seconds until a collective that some rank never enters gives up; for all there is to run
 CHOICES = ("global", "each")
 
 

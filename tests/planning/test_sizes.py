@@ -116,7 +116,7 @@ def test_status_loads_nothing_that_trains_or_samples(tmp_path):
         "except SystemExit as end: assert not end.code\n"
         "print([name for name in ('torch', 'ray', 'pandas', 'plotly', 'scipy.stats') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=300)
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=1200)
     assert done.returncode == 0 and done.stdout.splitlines()[-1] == "[]", done.stdout + done.stderr
 
 

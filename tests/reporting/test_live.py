@@ -103,7 +103,7 @@ def address(folder: Path) -> Iterator[str]:
 
 def get(url: str, host: str | None = None) -> str:
     request = urllib.request.Request(url, headers={"Host": host} if host else {})
-    with urllib.request.urlopen(request, timeout=60) as answer:
+    with urllib.request.urlopen(request, timeout=600) as answer:
         return str(answer.read().decode())
 
 

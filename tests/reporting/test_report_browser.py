@@ -42,7 +42,7 @@ class Visit:
         self.page.on("console", self._logged)
         self.page.on("pageerror", lambda error: self.problems.append(str(error)))
         self.page.on("request", lambda request: self.requests.append(request.url))
-        self.page.set_default_timeout(120_000)  # ms; on a busy machine drawing takes more than the usual 30 s
+        self.page.set_default_timeout(600_000)  # ms; on a busy machine drawing takes more than the usual 30 s
         self.page.goto(url)
         self.page.wait_for_selector("body[data-drawn=yes]")
         self.page.evaluate("async () => { await hpsearch.trials; }")

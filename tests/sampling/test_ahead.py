@@ -15,7 +15,7 @@ _spec = importlib.util.spec_from_file_location("resume", Path(__file__).with_nam
 resume = importlib.util.module_from_spec(_spec)
 _spec.loader.exec_module(resume)
 
-LONG = 60.0  # seconds after which something hangs
+LONG = 600.0  # seconds after which something hangs
 
 
 def next_pack(planner):

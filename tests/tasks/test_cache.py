@@ -101,7 +101,7 @@ def test_ten_processes_at_once_build_once(folder, tmp_path):
         return build(writer)
 
     def work():
-        barrier.wait(30)
+        barrier.wait(600)
         found = entry(builder=slow)
         os._exit(0 if found.array("numbers").tolist() == list(range(1000)) else 3)
 
@@ -109,7 +109,7 @@ def test_ten_processes_at_once_build_once(folder, tmp_path):
     for worker in workers:
         worker.start()
     for worker in workers:
-        worker.join(60)
+        worker.join(600)
     assert [worker.exitcode for worker in workers] == [0] * 10
     assert marks.read_text() == "built\n"
     assert sorted(path.name for path in (folder / "test").iterdir() if path.is_dir()) == ["key"]
@@ -121,13 +121,13 @@ def test_a_writer_that_was_killed_leaves_nothing_behind(folder):
     def hang(writer):
         build(writer)
         ready.set()
-        time.sleep(60)
+        time.sleep(600)
 
     worker = FORK.Process(target=entry, args=("key", hang))
     worker.start()
-    assert ready.wait(30)
+    assert ready.wait(600)
     os.kill(worker.pid, signal.SIGKILL)
-    worker.join(30)
+    worker.join(600)
     left = [path.name for path in (folder / "test").iterdir() if path.is_dir()]
     assert len(left) == 1 and left[0].endswith(".tmp")  # or this test would show nothing
     assert entry().array("numbers").tolist() == list(range(1000))
@@ -158,7 +158,7 @@ def test_a_full_disk_is_one_message_and_no_dead_process(folder):
     results = FORK.SimpleQueue()
     worker = FORK.Process(target=work, args=(results,))
     worker.start()
-    worker.join(30)
+    worker.join(600)
     assert worker.exitcode == 0
     message = results.get()
     assert f"the cache {folder} cannot be written: File too large" in message and "HPSEARCH_CACHE" in message

@@ -54,7 +54,7 @@ def test_the_class_and_its_study_run_from_an_empty_folder(here):
     small = ["--configurations", "1", "--seeds", "1", "--set", "task.epochs=20", "--set", "resources.concurrent=1"]
     command = [sys.executable, "-m", "hpsearch.cli", "run", "template_spirals.yaml", "--no-dashboard", *small]
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}  # Ray's workers import this package too
-    ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=300, check=False)
+    ran = subprocess.run(command, capture_output=True, text=True, env=environment, timeout=1800, check=False)
     assert ran.returncode == 0, ran.stderr
     table = load(here / "runs" / "template_spirals")
     assert set(table["arm"]) == {"sgd", "sam"} and set(table["status"]) <= {"complete", "collapsed"}
