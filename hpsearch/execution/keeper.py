@@ -16,7 +16,7 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 from hpsearch.training.store import File
 
 WAIT = 600.0  # seconds for which a trial waits for a checkpoint to be written or read
-START = 60.0  # seconds
+START = 300.0  # seconds; on a busy machine a process of Ray's starts for a minute
 AT_ONCE = 4  # checkpoints
 
 

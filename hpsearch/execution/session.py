@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import random
+import socket
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,7 +31,12 @@ ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),  # a run is never restored from Tune's state
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "60",
+    # Seconds (ms) for which Ray waits for its own processes: its own 30 or 60 are too few on a busy machine.
+    "RAY_gcs_server_port_wait_time_s": "300",
+    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
+    "RAY_agent_register_timeout_ms": "300000",
 }
+PORTS = (20_000, 32_000)  # from which ports are taken that a private Ray is told
 JOINING = {
     "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",  # in a submitted job too, workers get what the study needs
     "RAY_NUM_REDIS_GET_RETRIES": "3",  # seconds for which a cluster is asked that does not let us in
@@ -80,7 +87,8 @@ def _start(dashboard: bool, job: str) -> Any:
         )
     folder = make_temp_dir()
     try:
-        with _any_agent_port():
+        metrics, *ports = _free_ports(4)
+        with _agents_ports(*ports):
             return ray.init(
                 address="local",
                 include_dashboard=dashboard,
@@ -90,6 +98,7 @@ def _start(dashboard: bool, job: str) -> Any:
                 configure_logging=True,
                 job_config=JobConfig(metadata={"job_name": job}),
                 _node_ip_address="127.0.0.1",
+                _metrics_export_port=metrics,
                 _temp_dir=folder,
             )
     except Exception as error:  # Ray raises many kinds, a bare Exception where a part of it does not come up
@@ -131,18 +140,37 @@ def _nodes() -> list[dict[str, float]]:
 
 
 @contextmanager
-def _any_agent_port() -> Iterator[None]:
-    """Ray's agent listens on one fixed port, and gives up after four seconds where another study's Ray has it: then the
-    dashboard has no logs. ray.init() has no parameter for it; `ray start` does, and 0 there is any free one.
+def _agents_ports(grpc: int, http: int, environments: int) -> Iterator[None]:
+    """Ray's agents listen on these. ray.init() has no parameters for them; `ray start` does.
+
+    Where it is not told the ports, the raylet waits for what its agents, processes of Python, have found, and dies when
+    that takes longer than 15 seconds, as it does on a busy machine. One of the ports is a fixed one where it is not
+    told, which another study's Ray may have: then the dashboard has no logs.
     """
     from ray._private import parameter
 
     own = parameter.RayParams
-    parameter.RayParams = partial(own, dashboard_agent_listen_port=0)  # type: ignore[assignment, misc]
+    parameter.RayParams = partial(  # type: ignore[assignment, misc]
+        own, metrics_agent_port=grpc, dashboard_agent_listen_port=http, runtime_env_agent_port=environments
+    )
     try:
         yield
     finally:
         parameter.RayParams = own  # type: ignore[misc]
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports of the loopback that nothing listens on, below those that systems give out on their own: nobody is given
+    one before Ray's agents, which start for seconds, listen on it.
+    """
+    with ExitStack() as stack:
+        found: list[int] = []
+        while len(found) < count:
+            one = stack.enter_context(socket.socket())
+            with suppress(OSError):  # it is taken
+                one.bind(("127.0.0.1", random.SystemRandom().randrange(*PORTS)))
+                found.append(one.getsockname()[1])
+        return found
 
 
 def own_processes() -> dict[str, int]:
