@@ -8,7 +8,7 @@ import random
 import socket
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext, suppress
-from functools import partial
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
@@ -87,8 +87,7 @@ def _start(dashboard: bool, job: str) -> Any:
         )
     folder = make_temp_dir()
     try:
-        metrics, *ports = _free_ports(4)
-        with _agents_ports(*ports):
+        with _agents_ports():
             return ray.init(
                 address="local",
                 include_dashboard=dashboard,
@@ -98,7 +97,6 @@ def _start(dashboard: bool, job: str) -> Any:
                 configure_logging=True,
                 job_config=JobConfig(metadata={"job_name": job}),
                 _node_ip_address="127.0.0.1",
-                _metrics_export_port=metrics,
                 _temp_dir=folder,
             )
     except Exception as error:  # Ray raises many kinds, a bare Exception where a part of it does not come up
@@ -140,23 +138,32 @@ def _nodes() -> list[dict[str, float]]:
 
 
 @contextmanager
-def _agents_ports(grpc: int, http: int, environments: int) -> Iterator[None]:
-    """Ray's agents listen on these. ray.init() has no parameters for them; `ray start` does.
+def _agents_ports() -> Iterator[None]:
+    """Ray's agents listen on free ports which its raylet is told.
 
-    Where it is not told the ports, the raylet waits for what its agents, processes of Python, have found, and dies when
-    that takes longer than 15 seconds, as it does on a busy machine. One of the ports is a fixed one where it is not
-    told, which another study's Ray may have: then the dashboard has no logs.
+    Else it waits for files in which its agents, processes of Python, write the ones they have found, and dies where
+    that takes longer than 15 seconds, as it does on a busy machine. And one of them would be a fixed port, which
+    another study's Ray may have: then the dashboard has no logs. ray.init() has no parameters for these ports, and the
+    raylet takes the agent's HTTP port from its file only.
     """
-    from ray._private import parameter
+    from ray._private import services
+    from ray._raylet import DASHBOARD_AGENT_LISTEN_PORT_NAME, persist_port  # type: ignore[attr-defined]  # compiled
 
-    own = parameter.RayParams
-    parameter.RayParams = partial(  # type: ignore[assignment, misc]
-        own, metrics_agent_port=grpc, dashboard_agent_listen_port=http, runtime_env_agent_port=environments
-    )
+    own = services.start_raylet
+    names = ("dashboard_agent_listen_port", "metrics_agent_port", "metrics_export_port", "runtime_env_agent_port")
+    ports = dict(zip(names, _free_ports(len(names)), strict=True))
+
+    def start_raylet(*arguments: Any, **named: Any) -> Any:
+        given = signature(own).bind(*arguments, **named).arguments
+        http = ports["dashboard_agent_listen_port"]
+        persist_port(given["session_dir"], given["node_id"], DASHBOARD_AGENT_LISTEN_PORT_NAME, http)
+        return own(*arguments, **{**named, **ports})
+
+    services.start_raylet = start_raylet
     try:
         yield
     finally:
-        parameter.RayParams = own  # type: ignore[misc]
+        services.start_raylet = own
 
 
 def _free_ports(count: int) -> list[int]:

@@ -16,14 +16,35 @@ from hpsearch.study import parse_study
 
 STUDY = """
 name: full
-task: {name: "mine:slow"}
+task: {name: "gated:train"}
 arms: {a: {parameters: {x: {low: 0, high: 1}}}}
 sampling: [{sampler: random, configurations: 10}]
 seeds: 2
 objectives: {val_accuracy: maximize}
 resources: {concurrent: 1}
 """
+TRIALS, FREE = 20, 4  # more than fit into the last page of a file
+TASK = """
+import time
+from pathlib import Path
+
+def train(params, seed, report):
+    with open("begun", "a") as file:
+        file.write("x")
+        begun = file.tell()
+    while begun > FREE and not Path("go").exists():
+        time.sleep(0.02)
+    report(val_accuracy=params["x"])
+"""
 ROOM = 2_000_000  # bytes of the small disk
+
+
+@pytest.fixture
+def gated(place):
+    """A place where the first FREE trials end, whole packs, and the others when there is a file `go`."""
+    (place.folder / "gated.py").write_text(TASK.replace("FREE", str(FREE)))
+    place.study(STUDY)
+    return place
 
 
 @pytest.fixture
@@ -68,20 +89,21 @@ def each_once(lines, trials):
     return len(whole) == len(set(whole)) == trials
 
 
-def test_a_disk_that_fills_up_ends_the_run_and_one_with_space_again_completes_it(place, disk, gone):
-    place.study(STUDY)
+def test_a_disk_that_fills_up_ends_the_run_and_one_with_space_again_completes_it(gated, disk, gone):
+    place = gated
     lines = disk / "run" / "trials.jsonl"
     options = ("run", "study.yaml", "--out", str(disk / "run"), "--no-dashboard")
     process = place.start(*options)
-    place.wait_for_results(lines, process, 3)
+    place.wait_for_results(lines, process, FREE)
     filler, ours = fill(disk), process.started()
+    (place.folder / "go").touch()
     out, error = process.communicate()
     assert process.returncode == 1, (out, error)
     assert f"{lines}: cannot write: No space left on device" in error and "is kept" in error
     assert "Traceback" not in error
     gone(ours)
     kept = {result.trial_id for result in read_results(disk / "run")[0]}
-    assert 3 <= len(kept) < 20
+    assert FREE <= len(kept) < TRIALS
 
     _, error = place.run(*options, code=1)  # still full
     assert "cannot write: No space left on device" in error and str(disk) in error
@@ -89,37 +111,37 @@ def test_a_disk_that_fills_up_ends_the_run_and_one_with_space_again_completes_it
 
     filler.unlink()
     out, _ = place.run(*options)
-    assert f"{20 - len(kept)} trials trained" in out
-    assert each_once(lines, 20)
+    assert f"{TRIALS - len(kept)} trials trained" in out
+    assert each_once(lines, TRIALS)
 
 
-def test_a_write_that_is_refused_ends_the_run_at_once_and_the_next_one_completes_it(place):
+def test_a_write_that_is_refused_ends_the_run_at_once_and_the_next_one_completes_it(gated):
     """As above with a limit on the driver's files, which needs no right."""
-    place.study(STUDY)
+    place = gated
     lines = place.folder / "runs" / "full" / "trials.jsonl"
     process = place.start("run", "study.yaml", "--no-dashboard")
-    place.wait_for_results(lines, process, 3)
+    place.wait_for_results(lines, process, FREE)
     limit = lines.stat().st_size + 100
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (limit, limit))
+    (place.folder / "go").touch()
     out, error = process.communicate()
     assert process.returncode == 1, (out, error)
     assert "trials.jsonl: cannot write: File too large; what is there is kept" in error and "Traceback" not in error
     kept, _ = read_results(place.folder / "runs" / "full")
     out, error = place.run("run", "study.yaml", "--no-dashboard")
-    assert f"{20 - len(kept)} trials trained" in out and "a write was cut off here" in error
-    assert each_once(lines, 20)
+    assert f"{TRIALS - len(kept)} trials trained" in out and "a write was cut off here" in error
+    assert each_once(lines, TRIALS)
 
 
 @pytest.mark.parametrize("what", ["disk", "folder", "trials.jsonl", "lock"])
-def test_what_may_not_be_written_is_refused_before_anything_runs(place, tmp_path_factory, what):
-    place.study(STUDY)
+def test_what_may_not_be_written_is_refused_before_anything_runs(gated, tmp_path_factory, what):
     folder = tmp_path_factory.mktemp("refused") / "run"
     folder.mkdir()
     target = folder if what in ("disk", "folder") else folder / what
     if target != folder:
         target.touch()
     with read_only(target, whole=what == "disk"):
-        _, error = place.run("run", "study.yaml", "--out", str(folder), code=2)
+        _, error = gated.run("run", "study.yaml", "--out", str(folder), code=2)
     assert f"{folder}: cannot be used as a run folder" in error
     assert target == folder or what in error
 

@@ -1,6 +1,8 @@
 """How many workers a run has."""
 
 import os
+import signal
+import time
 
 import pytest
 
@@ -20,7 +22,7 @@ STUDY = """
 name: short
 task: {name: "brief:short"}
 arms: {a: {parameters: {x: {low: 0, high: 1}}}}
-sampling: [{sampler: random, configurations: 300}]
+sampling: [{sampler: random, configurations: 1500}]
 seeds: 1
 objectives: {val_accuracy: maximize}
 resources: {concurrent: 2}
@@ -32,5 +34,11 @@ def test_packs_that_are_shorter_than_a_workers_start_have_all_workers(place):
     """The first worker is not given every pack while the second one starts: that would stop it, again and again."""
     (place.folder / "brief.py").write_text(SHORT)
     place.study(STUDY)
-    place.run("run", "study.yaml", "--no-dashboard", "--quiet")
-    assert len(list((place.folder / "workers").iterdir())) == 2
+    process, workers = place.start("run", "study.yaml", "--no-dashboard", "--quiet"), place.folder / "workers"
+    lines = place.folder / "runs" / "short" / "trials.jsonl"
+    while process.poll() is None and not (workers.exists() and len(list(workers.iterdir())) == 2):
+        time.sleep(0.05)
+    place.wait_for_results(lines, process, lines.read_bytes().count(b"\n") + 50)  # and it stays at two
+    process.send_signal(signal.SIGTERM)
+    _, error = process.communicate()
+    assert len(list(workers.iterdir())) == 2, error
