@@ -2,4 +2,20 @@
 
 import os
 
+import pytest
+
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+# Folders and files that take half a minute or more begin first: at the end no process waits for the other for long.
+LONG = (
+    "tests/execution/",
+    "tests/tasks/test_template.py",
+    "tests/test_wheel.py",
+    "tests/training/test_engine.py",
+    "tests/training/test_packed.py",
+)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: not item.nodeid.startswith(LONG))

@@ -40,14 +40,14 @@ arms:
   fsam:
     parameters: {rho: {low: 0.02, high: 0.5, log: true}, ema_decay: {low: 0.5, high: 0.99}}
     fixed: {sigma: 1.0}
-    sampling: [{sampler: random, configurations: 3}, {sampler: tpe, configurations: 3, options: {n_startup_trials: 99}}]
-sampling: [{sampler: qmc, configurations: 4}]
+    sampling: [{sampler: random, configurations: 2}, {sampler: tpe, configurations: 2, options: {n_startup_trials: 99}}]
+sampling: [{sampler: qmc, configurations: 3}]
 seeds: 2
 confirm: {top: 1, seeds: 2}
 objectives: {val_accuracy: maximize, flops: minimize}
 resources: {concurrent: 2, retries: 5}
 """
-TRIALS = 2 * (4 + 2 + 6) + 3 * 2
+TRIALS = 2 * (3 + 2 + 4) + 3 * 2
 TARGETS = ("driver", "worker", "worker", "worker", "raylet", "gcs_server", "group", "everything")
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
 # Ray's gcs_server takes a minute to end by SIGTERM, and the run with it.

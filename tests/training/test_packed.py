@@ -18,7 +18,7 @@ from hpsearch.training.loop import TrialRun, train
 from hpsearch.training.packed import PackRun, train_pack
 from hpsearch.training.stack import NotStackable
 
-STEPS, ROWS = 100, 6
+STEPS, ROWS = 60, 6
 
 
 def plain():
