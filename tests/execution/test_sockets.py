@@ -6,8 +6,12 @@ import os
 import signal
 import socket
 import struct
+import time
+from collections import Counter
 from contextlib import suppress
 from pathlib import Path
+
+from hpsearch.execution.session import PORTS
 
 SLOW = """
 name: slow
@@ -65,10 +69,17 @@ def test_nothing_listens_beyond_this_machine_and_nothing_phones_home(place, gone
     process = place.start_cold("run", "study.yaml")
     lines = place.folder / "runs" / "slow" / "trials.jsonl"
     place.wait_for_results(lines, process, 2)
-    ours = place.below(process.pid)
-    found = listening({process.pid: "driver", **ours})
+    while True:  # until Ray's agents listen, too, for which nothing in a run waits
+        ours = place.below(process.pid)
+        found = listening({process.pid: "driver", **ours})
+        names = Counter(name for _, _, name in found)
+        if names["ray::DashboardA"] >= 3 and names["ray::RuntimeEnv"] >= 1:
+            break
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.05)
     files = [Path(link) for link in open_files(ours) if "/session_" in link]
     sessions = {path for file in files for path in file.parents if path.name.startswith("session_")}
+    ports = [int(file.read_text()) for session in sessions for file in session.glob("dashboard_agent_listen_port_*")]
     environments = {pid: Path(f"/proc/{pid}/environ").read_bytes().split(b"\0") for pid in ours if is_ray(ours[pid])}
     process.send_signal(signal.SIGTERM)
     process.communicate()
@@ -77,6 +88,7 @@ def test_nothing_listens_beyond_this_machine_and_nothing_phones_home(place, gone
     assert any(name == "gcs_server" for _, _, name in found), found
     assert any(name == "raylet" for _, _, name in found), found
     assert [one for one in found if not on_loopback(one[0])] == []
+    assert ports and all(port in range(*PORTS) for port in ports)  # told, or the raylet would have waited for them
     assert environments and all(b"RAY_USAGE_STATS_ENABLED=0" in found for found in environments.values())
     assert sessions and not any((session / "usage_stats.json").exists() for session in sessions)
     assert all(session.parents[1].stat().st_mode & 0o077 == 0 for session in sessions)  # nobody else comes to them
