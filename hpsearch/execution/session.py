@@ -19,6 +19,13 @@ from hpsearch.execution.temporary import make_temp_dir
 
 # Read by Ray when it is imported or started, in this process and its children.
 LOOPBACK = "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"  # at 0, gcs, raylet and workers listen on loopback only
+# Seconds (ms) for which Ray waits for processes that it starts: its own 30 or 60 are too few on a busy machine. A
+# cluster that does not let us in would be asked for as long.
+PATIENCE = {
+    "RAY_gcs_server_port_wait_time_s": "300",
+    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
+    "RAY_agent_register_timeout_ms": "300000",
+}
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing phones home
     "MLFLOW_DISABLE_TELEMETRY": "true",
@@ -31,12 +38,10 @@ ENVIRONMENT = {
     "TUNE_GLOBAL_CHECKPOINT_S": str(10**9),  # a run is never restored from Tune's state
     "TUNE_PRINT_ALL_TRIAL_ERRORS": "0",
     "TUNE_WARN_THRESHOLD_S": "60",
-    # Seconds (ms) for which Ray waits for its own processes: its own 30 or 60 are too few on a busy machine.
-    "RAY_gcs_server_port_wait_time_s": "300",
-    "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
-    "RAY_agent_register_timeout_ms": "300000",
+    **PATIENCE,
 }
 PORTS = (20_000, 32_000)  # from which ports are taken that a private Ray is told
+PRIVATE = (LOOPBACK, *PATIENCE)  # not for a cluster that is joined
 JOINING = {
     "RAY_OVERRIDE_JOB_RUNTIME_ENV": "1",  # in a submitted job too, workers get what the study needs
     "RAY_NUM_REDIS_GET_RETRIES": "3",  # seconds for which a cluster is asked that does not let us in
@@ -60,7 +65,7 @@ def ray_session(
     (hpsearch.execution.shipping). Raises RunError when Ray does not start or the cluster does not let us in, InputError
     when a pack asks for more than there is.
     """
-    names = ENVIRONMENT if not address else {name: ENVIRONMENT[name] for name in ENVIRONMENT if name != LOOPBACK}
+    names = ENVIRONMENT if not address else {name: ENVIRONMENT[name] for name in ENVIRONMENT if name not in PRIVATE}
     os.environ.update({key: value for key, value in names.items() if key not in os.environ})
     if address:
         os.environ.update({key: value for key, value in JOINING.items() if key not in os.environ})
