@@ -34,6 +34,7 @@ _KINDS: Mapping[str, tuple[type, ...]] = {
     "device": (str, _NONE),
     "threads": (int, _NONE),
     "engine": (dict,),
+    "bundle": (dict, _NONE),
     "concurrent": (int, _NONE),
     "versions": (dict,),
     "started": (str, _NONE),
@@ -46,6 +47,7 @@ _SAMPLING: Mapping[str, tuple[type, ...]] = {
     "generation": (int, _NONE),
     "confirm": (bool,),
 }
+_BUNDLE: Mapping[str, tuple[type, ...]] = {"key": (str,), "trials": (int,)}
 _INSIDE: Mapping[str, tuple[type, ...]] = {  # of the values in a mapping
     "params": (str, int, float, bool, _NONE),
     "fixed": (str, int, float, bool, _NONE),
@@ -84,10 +86,13 @@ def parse_line(line: bytes) -> dict[str, Any]:
         for key, value in data.get(name, {}).items():
             if type(value) not in kinds:
                 raise ValueError(f"not a result: {name}.{key} is {show(value)}")
-    absent = _SAMPLING.keys() - data["sampling"].keys()
-    if absent:
-        raise ValueError(f"not a result: sampling has no {', '.join(sorted(absent))}")
-    _check(data["sampling"], _SAMPLING, "sampling.")
+    for name, parts in (("sampling", _SAMPLING), ("bundle", _BUNDLE)):
+        if data.get(name) is None:
+            continue
+        absent = parts.keys() - data[name].keys()
+        if absent:
+            raise ValueError(f"not a result: {name} has no {', '.join(sorted(absent))}")
+        _check(data[name], parts, f"{name}.")
     return data
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import statistics
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
@@ -14,8 +15,8 @@ import torch
 
 from hpsearch.check import Checked
 from hpsearch.hyperparameters import Settings
-from hpsearch.planning import expected_sizes, most_trials, phase_sizes, planned_trials
-from hpsearch.probing import Timed, time_study
+from hpsearch.planning import bundle_size, expected_sizes, has_bundles, most_trials, phase_sizes, planned_trials
+from hpsearch.probing import Shape, Timed, time_study
 from hpsearch.results import Result, belonging, read_results
 from hpsearch.sampling import ADAPTIVE, Params, Sequence, random_points
 from hpsearch.study import Study
@@ -79,8 +80,8 @@ def predict(checked: Checked, folder: Path) -> Prediction:
     timed: dict[str, Timed] = {}
     if not checked.identity.function:
         unknown = [arm for arm, mine in by_arm.items() if not _rates(mine) and planned_trials(study, arm)]
-        points = {arm: [study.settings(arm, point) for point in _points(checked, arm)] for arm in unknown}
-        timed = time_study(study, points, device, concurrent)
+        points = {arm: [study.settings(arm, point) for point, _ in _points(checked, arm)] for arm in unknown}
+        timed = time_study(study, points, {arm: _bundles(checked, arm) for arm in unknown}, device, concurrent)
     slower = _slower(concurrent * study.resources.cpus) if device == "cpu" else 1.0
     arms, longest, packs = {}, 0.0, 0.0
     for arm, mine in by_arm.items():
@@ -94,8 +95,9 @@ def predict(checked: Checked, folder: Path) -> Prediction:
         )
         if costs[2] is not None and left:
             seeds = max(len(study.first_seeds), study.confirm.seeds if study.confirm else 0)
-            longest = max(longest, costs[2] * seeds)
-            packs += left / len(study.first_seeds)
+            at_once = _at_once(checked, arm, timed.get(arm))
+            longest = max(longest, costs[2] * max(at_once, seeds))
+            packs += left / at_once
         arms[arm] = ArmPrediction(
             sum(expected_sizes(study, arm)),
             trials,
@@ -140,7 +142,8 @@ def _by_model(
     task: Task = checked.task(**study.task.options)  # type: ignore[call-arg, assignment]
     data = task.data(study.first_seeds[0])
     train, lengths = data.train, data.lengths.get("train")
-    settings = [study.settings(arm, point) for point in _points(checked, arm)]
+    points = _points(checked, arm)
+    settings = [study.settings(arm, point) for point, _ in points]
     samples = [backward_samples(each, len(train[0])) for each in settings]
     rows = slice(0, min(settings[0].batch_size, len(train[0])))
     batch = crop(task, tuple(tensor[rows] for tensor in train), lengths, rows)
@@ -149,7 +152,11 @@ def _by_model(
     if timed is None:
         seconds = mean * statistics.fmean(_rates(results))
     else:
-        seconds = slower * statistics.fmean(timed.trial(*pair) for pair in zip(settings, samples, strict=True))
+        whole = (
+            timed.trial(each, count) * (timed.together(each) if bundled else 1.0)
+            for each, count, (_, bundled) in zip(settings, samples, points, strict=True)
+        )
+        seconds = slower * statistics.fmean(whole)
     return mean, mean * flops, seconds
 
 
@@ -166,13 +173,34 @@ def backward_samples(settings: Settings, training_samples: int) -> int:
     return batch * (steps + perturbed)
 
 
-def _points(checked: Checked, arm: str) -> list[Params]:
+def _points(checked: Checked, arm: str) -> list[tuple[Params, bool]]:
+    """Points of each phase, and whether the phase is planned in bundles."""
     study = checked.study
-    points: list[Params] = []
+    points: list[tuple[Params, bool]] = []
     for number, (phase, size) in enumerate(zip(study.phases(arm), phase_sizes(study, arm), strict=True)):
         if phase.sampler in ADAPTIVE:
             drawn = random_points(study, arm, SAMPLED)
-            points += [drawn[index % SAMPLED] for index in range(size)]
+            points += [(drawn[index % SAMPLED], False) for index in range(size)]
         else:
-            points += islice(Sequence(study, arm, number), min(size, 10 * SAMPLED))
+            bundled = has_bundles(checked)
+            points += [(point, bundled) for point in islice(Sequence(study, arm, number), min(size, 10 * SAMPLED))]
     return points
+
+
+def _bundles(checked: Checked, arm: str) -> dict[Shape, int]:
+    """Trials of a full bundle of each shape."""
+    study = checked.study
+    settings = [study.settings(arm, point) for point, bundled in _points(checked, arm) if bundled]
+    seeds, most = len(study.first_seeds), bundle_size(study)
+    return {shape: min(most, count * seeds) for shape, count in Counter(one.shape() for one in settings).items()}
+
+
+def _at_once(checked: Checked, arm: str, timed: Timed | None) -> float:
+    """Trials that a worker is given at once, in the mean: a bundle's, or the seeds of a configuration."""
+    study = checked.study
+    sizes, found = _bundles(checked, arm), []
+    for point, bundled in _points(checked, arm):
+        settings = study.settings(arm, point)
+        is_quicker = bundled and (timed is None or timed.together(settings) < 1)
+        found.append(sizes[settings.shape()] if is_quicker else len(study.first_seeds))
+    return len(found) / sum(1 / size for size in found)

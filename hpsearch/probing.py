@@ -36,17 +36,33 @@ class Timed:
 
     def trial(self, settings: Settings, samples: int) -> float:
         """Seconds of a trial with so many samples through backward; a shape that was not timed is like the mean one."""
-        pieces = self.pieces.get(settings.shape()) or mean_of(list(self.pieces.values()))
+        pieces = self._of(settings)
         epochs = settings.epochs * (pieces["val"] + pieces["epoch"])
         return pieces["start"] + samples * pieces["sample"] + epochs + pieces["test"]
+
+    def together(self, settings: Settings) -> float:
+        """The share of that which it takes in a bundle."""
+        return self._of(settings)["together"]
+
+    def _of(self, settings: Settings) -> Pieces:
+        return self.pieces.get(settings.shape()) or mean_of(list(self.pieces.values()))
 
 
 def mean_of(timed: Sequence[Pieces]) -> Pieces:
     return {name: statistics.fmean(pieces[name] for pieces in timed) for name in timed[0]}
 
 
-def time_study(study: Study, arms: Mapping[str, Sequence[Settings]], device: str, processes: int) -> dict[str, Timed]:
-    """Of each arm, whose trials' settings are given. Raises RunError when a process that times ends otherwise."""
+def time_study(
+    study: Study,
+    arms: Mapping[str, Sequence[Settings]],
+    bundles: Mapping[str, Mapping[Shape, int]],
+    device: str,
+    processes: int,
+) -> dict[str, Timed]:
+    """Of each arm, whose trials' settings are given, and how many of a shape one program may train.
+
+    Raises RunError when a process that times ends otherwise.
+    """
     shapes = {arm: _commonest(settings) for arm, settings in arms.items()}
     # Arms in turn, each one's commonest shape first: what time does not suffice for are rare shapes.
     turn = [(arm, n) for n in range(SHAPES) for arm in shapes if n < len(shapes[arm])]
@@ -62,6 +78,7 @@ def time_study(study: Study, arms: Mapping[str, Sequence[Settings]], device: str
         "engine": {name: getattr(study.resources, name) for name in SWITCHES},
         "seconds": SECONDS,
         "settings": [asdict(shapes[arm][n]) for arm, n in turn],
+        "together": [bundles.get(arm, {}).get(shapes[arm][n].shape(), 1) for arm, n in turn],
     }
     ready, answers = _ask(order, 1 if device == "cuda" else min(processes, PROCESSES))
     found: dict[str, dict[Shape, Pieces]] = {arm: {} for arm in shapes}

@@ -50,6 +50,7 @@ class Result:
     device: str | None = None
     threads: int | None = None
     engine: Mapping[str, bool] = field(default_factory=dict)  # channels_last, tf32, compile
+    bundle: Mapping[str, Any] | None = None  # of one trained by one program with others: key, trials
     concurrent: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     started: str | None = None
@@ -227,9 +228,10 @@ def load(path: str | Path, all: bool = False) -> pandas.DataFrame:
     """The table of a run folder: one row a trial, the last result of each.
 
     Columns: trial_id, configuration_id, arm, seed, status, epochs, epochs_planned, error, attempt, host, device,
-    threads, concurrent, started, seconds_waiting, sampling.*, params.*, fixed.*, metrics.*, cost.*, versions.*,
-    engine.*, and curve.*: lists with one value per recorded epoch (curve.epoch says which), None where a trial has
-    none. all: also the rows that the folder's study.yaml no longer contains. Raises InputError where there is no run.
+    threads, concurrent, started, seconds_waiting, together (trials that one program trained, with this one),
+    sampling.*, params.*, fixed.*, metrics.*, cost.*, versions.*, engine.*, and curve.*: lists with one value per
+    recorded epoch (curve.epoch says which), None where a trial has none. all: also the rows that the folder's
+    study.yaml no longer contains. Raises InputError where there is no run.
     """
     folder = Path(path)
     study = read_run(folder)
@@ -258,14 +260,19 @@ def to_table(results: Iterable[Result]) -> pandas.DataFrame:
     import pandas
 
     nested = ("sampling", "params", "fixed", "metrics", "cost", "versions", "engine", "curve")
-    plain = [known.name for known in fields(Result) if known.name not in (*nested, "stopping")]
+    plain = [known.name for known in fields(Result) if known.name not in (*nested, "stopping", "bundle")]
     rows = []
     for result in results:
         row = {name: getattr(result, name) for name in plain}
         for group in nested:
             row.update({f"{group}.{key}": value for key, value in getattr(result, group).items()})
+        row["together"] = result.bundle["trials"] if result.bundle else 1
         rows.append(row)
-    columns = [*plain, *(f"sampling.{key}" for key in ("phase", "index", "sampler", "generation", "confirm"))]
+    columns = [
+        *plain,
+        "together",
+        *(f"sampling.{key}" for key in ("phase", "index", "sampler", "generation", "confirm")),
+    ]
     table = pandas.DataFrame(rows)
     curves = [column for column in table.columns if str(column).startswith("curve.")]
     absent = {column: table[column].astype(object).where(table[column].notna(), None) for column in curves}

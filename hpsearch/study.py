@@ -119,12 +119,16 @@ class Resources(Model):
 
     retries: of a trial that raised an exception, and of a pack whose worker died.
 
+    pack: trials of several configurations that one program trains, at most; auto: where that is quicker on the machine
+    at hand; 1: none.
+
     channels_last, tf32, compile: how a device computes (hpsearch.training.engine); no part of a trial's id.
     """
 
     cpus: Whole = 1
     gpus: Literal["auto"] | Annotated[float, Field(ge=0)] = "auto"
     concurrent: Literal["auto"] | Whole = "auto"
+    pack: Literal["auto"] | Whole = "auto"
     retries: Annotated[int, whole(0, 100)] = 2
     channels_last: Literal["auto"] | bool = "auto"
     tf32: Literal["auto"] | bool = "auto"
@@ -134,7 +138,7 @@ class Resources(Model):
     @classmethod
     def _one_sentence(cls, data: Any) -> Any:
         """A union would print a line for each of its types."""
-        kinds = {"gpus": (float, 0, "number"), "concurrent": (int, 1, "whole number")}
+        kinds = {"gpus": (float, 0, "number"), "concurrent": (int, 1, "whole number"), "pack": (int, 1, "whole number")}
         for key, (kind, low, noun) in kinds.items():
             value: Any = data.get(key, "auto") if isinstance(data, dict) else "auto"
             number = isinstance(value, (int, kind)) and not isinstance(value, bool)

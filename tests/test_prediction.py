@@ -63,7 +63,7 @@ resources: {{concurrent: 1}}
     return Checked(study, BreastCancer, Identity(study, task, False))
 
 
-PIECES = {"start": 0.5, "sample": 1e-3, "val": 0.25, "test": 0.125, "epoch": 0.0625}
+PIECES = {"start": 0.5, "sample": 1e-3, "val": 0.25, "test": 0.125, "epoch": 0.0625, "together": 1.0}
 
 
 @pytest.fixture(autouse=True)
@@ -125,7 +125,7 @@ def test_a_shape_that_time_did_not_suffice_for_is_like_the_mean_one(monkeypatch)
     monkeypatch.setattr("hpsearch.probing._ask", ask)
     many = [Settings.merge({"rho": 0.1 * n, "num_shards": shards}) for n in (1, 2) for shards in (2, 4)]
     some = [Settings.merge({"rho": 0.1, "lr": lr}) for lr in (0.1, 0.2)]
-    timed = time_study(study, {"many": many, "some": some}, "cpu", 2)
+    timed = time_study(study, {"many": many, "some": some}, {}, "cpu", 2)
     assert asked == [(2, [(2, True), (1, True), (4, True)])]  # arms in turn, rho and lr make no other shape
     assert timed["many"].trial(many[0], 10) == pytest.approx(
         10 + PIECES["start"] + many[0].epochs * (PIECES["val"] + PIECES["epoch"]) + PIECES["test"]

@@ -67,7 +67,7 @@ def test_a_line_has_every_key_of_the_contract():
         list(line)
         == (
             "trial_id configuration_id arm params fixed seed sampling status epochs epochs_planned metrics cost curve "
-            "error stopping attempt host device threads engine concurrent versions started seconds_waiting"
+            "error stopping attempt host device threads engine bundle concurrent versions started seconds_waiting"
         ).split()
     )
     assert list(line["sampling"]) == ["phase", "index", "sampler", "generation", "confirm"]

@@ -7,6 +7,8 @@ import pandas as pd
 
 from hpsearch.analysis.columns import COSTS, STATUSES, numeric, plain
 
+HARDWARE = ("host", "device", "threads", "concurrent", "together")
+
 
 @dataclass(frozen=True)
 class Total:
@@ -47,7 +49,7 @@ def describe_run(table: pd.DataFrame, arms: Sequence[str]) -> Overview:
         counts=_count_trials(table, arms),
         totals={name: total for name in COSTS if (total := _total(table, f"cost.{name}")).n_known},
         started=(started[0], started[-1]) if started else None,
-        hardware={c: found for c in ("host", "device", "threads", "concurrent") if (found := _counts(table, c))},
+        hardware={c: found for c in HARDWARE if (found := _counts(table, c))},
         versions={c.removeprefix("versions."): found for c in versions if (found := _counts(table, c))},
         errors=_errors(table),
     )

@@ -6,6 +6,7 @@ import time
 from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +15,9 @@ import torch
 from hpsearch import __version__
 from hpsearch.check import COSTS, Checked
 from hpsearch.execution.capacity import Capacity
-from hpsearch.planning import Pack
+from hpsearch.planning import Bundle, Pack
 from hpsearch.results import Result, checkpoint_of
+from hpsearch.sampling import Params
 from hpsearch.training.engine import SWITCHES
 from hpsearch.training.pack import PackOrder
 
@@ -37,28 +39,54 @@ class Exchange:
 
     def order(self, pack: Pack, milestones: Mapping[str, Any] | None) -> PackOrder:
         """milestones: where the pack may be stopped early; None where it may not."""
-        study, configuration = self._checked.study, pack.configuration
-        if self._checked.identity.function:
-            params: dict[str, Any] = {**study.arms[configuration.arm].fixed, **configuration.params}
-        else:
-            params = vars(study.settings(configuration.arm, configuration.params))
-        return PackOrder(
-            task=study.task.name,
-            options=study.task.options,
-            folder="" if self._capacity.joined else str(self._folder),
-            params=params,
+        configuration = pack.configuration
+        return replace(
+            self._blank,
+            params=self._params(configuration.arm, configuration.params),
             seeds=tuple(pack.seeds),
-            objectives=tuple(study.objectives),
-            threads=self._capacity.cpus,
-            device="cuda" if self._capacity.gpus else "cpu",
-            engine={name: getattr(study.resources, name) for name in SWITCHES},
             checkpoints={str(seed): str(checkpoint_of(self._out, trial)) for seed, trial in pack.seeds.items()},
             milestones=milestones,
         )
 
-    def result(self, pack: Pack, report: Report, attempt: int, since: tuple[float, float] | None) -> Result:
+    def bundle_order(self, bundle: Bundle) -> PackOrder:
+        arm = bundle.packs[0].configuration.arm
+        return replace(
+            self._blank, bundle=tuple((self._params(arm, member.params), member.seed) for member in bundle.members)
+        )
+
+    @cached_property
+    def _blank(self) -> PackOrder:
+        """What all packs of the run have in common."""
+        study = self._checked.study
+        return PackOrder(
+            task=study.task.name,
+            options=study.task.options,
+            folder="" if self._capacity.joined else str(self._folder),
+            params={},
+            seeds=(),
+            objectives=tuple(study.objectives),
+            threads=self._capacity.cpus,
+            device="cuda" if self._capacity.gpus else "cpu",
+            engine={name: getattr(study.resources, name) for name in SWITCHES},
+            together=study.resources.pack,
+        )
+
+    def _params(self, arm: str, params: Params) -> Mapping[str, Any]:
+        study = self._checked.study
+        if self._checked.identity.function:
+            return {**study.arms[arm].fixed, **params}
+        return vars(study.settings(arm, params))
+
+    def result(
+        self,
+        pack: Pack,
+        report: Report,
+        attempt: int,
+        since: tuple[float, float] | None,
+        bundle: Bundle | None = None,
+    ) -> Result:
         """The line for a trial that ended. since: time.time() and time.monotonic() of when it was given; None if it did
-        not wait.
+        not wait. bundle: that it was trained in.
         """
         outcome, study = report["outcome"], self._checked.study
         self._note_torch(report)
@@ -75,6 +103,7 @@ class Exchange:
             **{key: report[key] for key in ("host", "device", "threads", "engine", "started")},
             versions={"hpsearch": __version__, "torch": report["torch"]},
             seconds_waiting=max(0.0, round(waited, 3)),
+            bundle=None if bundle is None else {"key": bundle.key, "trials": len(bundle.members)},
         )
 
     def _note_torch(self, report: Report) -> None:

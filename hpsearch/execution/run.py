@@ -108,7 +108,7 @@ def run_checked(
             _warn(warning, quiet)
         # A driver may have died between a result and this. A failed trial may have been in training again since.
         remove_checkpoints(folder, [result for result in known if result.done])
-        planner = Planner(checked, known)
+        planner = Planner(checked, known, bundles=True)
         progress = Progress(checked.study, planner, known, folder)
         progress.outlets += [*terminal_outlet(quiet), RunningFile(folder)]
         mirror = Mirror(folder, checked.study, known, lambda warning: _warn(warning, quiet))

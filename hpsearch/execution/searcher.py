@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import time
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -16,34 +16,70 @@ from hpsearch.execution.capacity import Offer
 from hpsearch.execution.exchange import Exchange, Report
 from hpsearch.execution.shares import Shares
 from hpsearch.execution.stopping import Stopper
-from hpsearch.planning import Pack, Planner
+from hpsearch.planning import Bundle, Pack, Planner
 from hpsearch.results import Result
 from hpsearch.running import RunningPack
+from hpsearch.training.pack import PackOrder
 
 NODES = 20  # of a cluster that may die with a pack and are not counted as its failures; it may be what kills them
 
 
 @dataclass
 class Running:
-    """A pack that Ray Tune has.
+    """What Ray Tune has as one trial: a pack, or the packs of a bundle.
 
-    pack: with the seeds that have not ended. given, clock: time.time(), time.monotonic(). share: of a GPU. failures: by
-    seed, how often it has failed in this run, with a traceback or with its worker; excused: how often for lack of the
-    GPU's memory. again: seeds that failed and will be given again when the pack has ended.
+    packs: with the seeds that have not ended. given, clock: time.time(), time.monotonic(). share: of a GPU. failures:
+    by trial, how often it has failed in this run, with a traceback or with its worker; excused: how often for lack of
+    the GPU's memory. again: trials that failed and will be given again when the pack has ended. died: workers that took
+    a bundle along.
     """
 
-    pack: Pack
-    given: float
+    packs: tuple[Pack, ...]
+    bundle: Bundle | None = None
+    given: float = field(default_factory=time.time)
     clock: float = field(default_factory=time.monotonic)
     share: float = 0.0
-    failures: Counter[int] = field(default_factory=Counter)
-    excused: Counter[int] = field(default_factory=Counter)
-    again: set[int] = field(default_factory=set)
+    failures: Counter[str] = field(default_factory=Counter)
+    excused: Counter[str] = field(default_factory=Counter)
+    again: set[str] = field(default_factory=set)
     waiting: bool = True  # for its first report
     ended: list[Result] = field(default_factory=list)
     stopped: bool = False
     node_died: bool = False
     nodes: int = 0  # that died with it
+    died: int = 0
+
+    @classmethod
+    def of(cls, planned: Pack | Bundle) -> Running:
+        return cls(planned.packs, planned) if isinstance(planned, Bundle) else cls((planned,))
+
+    @property
+    def pack(self) -> Pack:
+        """The only one, or the first of a bundle, whose arm is the others', too."""
+        return self.packs[0]
+
+    def unended(self) -> dict[str, tuple[Pack, int]]:
+        """Trials that have not ended -> their pack and seed."""
+        return {trial_id: (pack, seed) for pack in self.packs for seed, trial_id in pack.seeds.items()}
+
+    def trial(self, report: Report) -> str | None:
+        """The trial that a report is of; None where it has ended before."""
+        if self.bundle is not None:
+            return self.bundle.members[report["place"]].trial_id
+        return self.pack.seeds.get(report["seed"])
+
+    def without(self, ended: Set[str]) -> tuple[Pack, ...]:
+        """Its packs without these trials."""
+        left = [{s: trial for s, trial in pack.seeds.items() if trial not in ended} for pack in self.packs]
+        return tuple(replace(pack, seeds=seeds) for pack, seeds in zip(self.packs, left, strict=True))
+
+    def seen(self) -> RunningPack:
+        configuration = self.pack.configuration
+        if self.bundle is None:
+            return RunningPack(configuration.arm, configuration.params, tuple(self.pack.seeds), self.given)
+        seeds = tuple(sorted({member.seed for member in self.bundle.members}))
+        configurations = len({tuple(member.params.items()) for member in self.bundle.members})
+        return RunningPack(configuration.arm, {}, seeds, self.given, configurations)
 
 
 class PackSearcher(Searcher):
@@ -73,7 +109,7 @@ class PackSearcher(Searcher):
 
     def training(self) -> list[RunningPack]:
         """What trains now, for those who watch."""
-        return [_seen(running) for running in self._running.values() if running.pack.seeds]
+        return [running.seen() for running in self._running.values() if running.unended()]
 
     def given(self) -> dict[str, float]:
         """Tune trials of the packs that it has -> when they were given, time.time(); the first one first."""
@@ -95,8 +131,8 @@ class PackSearcher(Searcher):
             return None
         running.share, running.given, running.clock = share, time.time(), time.monotonic()
         self._running[trial_id] = running
-        order = self._exchange.order(running.pack, self._milestones(running.pack))
-        seen = {"study": self._exchange.study, "words": describe_pack(_seen(running))}
+        order = self._order(running)
+        seen = {"study": self._exchange.study, "words": describe_pack(running.seen())}
         return {"order": json.dumps(asdict(order)), "gpus": share, **seen}
 
     def stops(self, trial_id: str, reported: Mapping[str, Any]) -> bool:
@@ -125,6 +161,9 @@ class PackSearcher(Searcher):
         self._take(running, result or {})
         if running.stopped:
             self._end(running, json.loads((result or {})["waiting"]))
+        if (result or {}).get("refused") is not None:
+            self._one_by_one(running)
+            return
         self._retry(running)
 
     def __getstate__(self) -> dict[str, Any]:
@@ -140,8 +179,13 @@ class PackSearcher(Searcher):
     def _next(self) -> Running | None:
         if self._again:
             return self._again.pop()
-        pack = self._planner.next()
-        return None if pack is None else Running(pack, time.time())
+        planned = self._planner.next()
+        return None if planned is None else Running.of(planned)
+
+    def _order(self, running: Running) -> PackOrder:
+        if running.bundle is not None:
+            return self._exchange.bundle_order(running.bundle)
+        return self._exchange.order(running.pack, self._milestones(running.pack))
 
     def _milestones(self, pack: Pack) -> Mapping[str, Any] | None:
         """Where the pack may be stopped early; None where it may not."""
@@ -155,32 +199,38 @@ class PackSearcher(Searcher):
 
     def _end(self, running: Running, reports: list[Report]) -> None:
         kept = []
+        unended = running.unended()
         for report in reports:
-            seed, outcome = report["seed"], report["outcome"]
-            if seed not in running.pack.seeds or seed in running.again:
+            trial_id, outcome = running.trial(report), report["outcome"]
+            if trial_id not in unended or trial_id in running.again:
                 continue
             since = (running.given, running.clock) if running.waiting else None  # the first one waited for a worker
             running.waiting = False
-            attempt = running.pack.attempts[running.pack.seeds[seed]] + running.failures[seed]
-            if outcome["status"] == "failed" and self._is_given_again(running, seed, outcome["out_of_memory"]):
+            pack, _ = unended[trial_id]
+            attempt = pack.attempts[trial_id] + running.failures[trial_id]
+            if outcome["status"] == "failed" and self._is_given_again(running, trial_id, outcome["out_of_memory"]):
                 continue
-            kept.append(self._exchange.result(running.pack, report, attempt, since))
+            kept.append(self._exchange.result(pack, report, attempt, since, running.bundle))
             self._shares.learn(kept[-1], report["device_memory"])
         self._tell(running, kept)
 
-    def _is_given_again(self, running: Running, seed: int, out_of_memory: bool) -> bool:
-        running.failures[seed] += 1
+    def _is_given_again(self, running: Running, trial_id: str, out_of_memory: bool) -> bool:
+        running.failures[trial_id] += 1
         if out_of_memory and self._shares.out_of_memory(running.pack.configuration.arm, running.share):
-            running.excused[seed] += 1
-        if running.failures[seed] - running.excused[seed] > self._retries:
+            running.excused[trial_id] += 1
+        if running.failures[trial_id] - running.excused[trial_id] > self._retries:
             return False
-        running.again.add(seed)
+        running.again.add(trial_id)
         return True
 
     def _retry(self, running: Running) -> None:
         if running.again:
-            seeds = {seed: trial for seed, trial in running.pack.seeds.items() if seed in running.again}
-            self._again.append(replace(running, pack=replace(running.pack, seeds=seeds), again=set(), waiting=True))
+            packs = running.without(running.unended().keys() - running.again)
+            self._again.append(replace(running, packs=packs, again=set(), waiting=True))
+
+    def _one_by_one(self, running: Running) -> None:
+        """The packs of a bundle, each on its own; the first one next."""
+        self._again += [Running((pack,)) for pack in reversed(running.packs) if pack.seeds]
 
     def _lost(self, running: Running) -> None:
         """The worker died: what it had not reported is trained again, and given up after the retries."""
@@ -188,19 +238,28 @@ class PackSearcher(Searcher):
         running.nodes += running.node_died
         excused = running.node_died and running.nodes <= NODES
         running.node_died = False
-        for seed, trial_id in running.pack.seeds.items():
-            if seed in running.again:
+        if running.bundle is not None:
+            # Whole once more, for the same bits; then one by one, so that the others are kept where one is the reason.
+            running.died += not excused
+            if running.died > 1:
+                self._one_by_one(running)
+            else:
+                self._again.append(replace(running, waiting=True))
+            return
+        for trial_id, (pack, seed) in running.unended().items():
+            if trial_id in running.again:
                 continue
-            attempt = running.pack.attempts[trial_id] + running.failures[seed]
-            running.excused[seed] += excused
-            if self._is_given_again(running, seed, out_of_memory=False):
+            attempt = pack.attempts[trial_id] + running.failures[trial_id]
+            running.excused[trial_id] += excused
+            if self._is_given_again(running, trial_id, out_of_memory=False):
                 continue
-            times = f"{running.failures[seed]} times" if running.failures[seed] > 1 else "once"
+            failures = running.failures[trial_id]
+            times = f"{failures} times" if failures > 1 else "once"
             error = (
                 f"the worker process died {times}, or could not report: out of memory, a crash, or a result that is "
                 "no JSON"
             )
-            given_up.append(self._exchange.failed(running.pack, seed, attempt, error))
+            given_up.append(self._exchange.failed(pack, seed, attempt, error))
         self._tell(running, given_up)
         self._retry(running)
 
@@ -213,13 +272,6 @@ class PackSearcher(Searcher):
             self.failure = error
             return
         running.ended += results
-        ended = {result.seed for result in results}
-        left = {seed: trial for seed, trial in running.pack.seeds.items() if seed not in ended}
-        running.pack = replace(running.pack, seeds=left)
+        running.packs = running.without({result.trial_id for result in results})
         for result in results:
             self._planner.tell(result)
-
-
-def _seen(running: Running) -> RunningPack:
-    configuration = running.pack.configuration
-    return RunningPack(configuration.arm, configuration.params, tuple(running.pack.seeds), running.given)

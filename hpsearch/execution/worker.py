@@ -24,6 +24,8 @@ REPORT_SECONDS = 1.0  # a result waits at most this long for the pack's next one
 class PackWorker(tune.Trainable):
     """Reused for pack after pack: a fresh actor costs more than a second, a reused one hundredths."""
 
+    _left: int  # trials of the pack that have not ended
+
     def __repr__(self) -> str:
         """Its name in the dashboard's table of actors, which is read once."""
         return self._voice.name
@@ -45,7 +47,8 @@ class PackWorker(tune.Trainable):
     def step(self) -> dict[str, Any]:
         """Trains until the pack is done, waits at a milestone, or a second has passed: long trials are on disk at once.
 
-        The result's `reports` are of trials that ended; at a milestone `waiting` has what the others would come to.
+        The result's `reports` are of trials that ended; at a milestone `waiting` has what the others would come to;
+        `refused` says why a bundle's packs are to be given one by one.
         """
         self._voice.title(self._words)
         started = time.monotonic()
@@ -55,8 +58,12 @@ class PackWorker(tune.Trainable):
             stage = next(self._stages)
             ended += map(as_dict, stage.ended)
             self._left -= len(stage.ended)
+            if stage.refused is not None:
+                self._left = 0
             self._voice.ended(stage.ended, not self._left)
         result: dict[str, Any] = {"done": not self._left, "reports": json.dumps(ended), "pack": 0}
+        if stage.refused is not None:
+            result["refused"] = stage.refused
         if stage.milestone is not None:
             result |= {"milestone": stage.milestone, "waiting": json.dumps(list(map(as_dict, stage.waiting)))}
         return result
@@ -67,7 +74,8 @@ class PackWorker(tune.Trainable):
         order = PackOrder.from_json(config["order"])
         store = File if order.folder else Kept
         order = replace(order, folder=order.folder or self._home)
-        self._stages, self._left = run_pack(order, store), len(order.seeds)
+        self._stages = run_pack(order, store)
+        self._left = len(order.bundle or order.seeds)
         if os.path.isdir(order.folder):
             os.chdir(order.folder)  # a task's relative paths are the driver's
 

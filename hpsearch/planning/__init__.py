@@ -9,22 +9,34 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hpsearch.planning.pack import ArmCount, Configuration, Pack
+    from hpsearch.planning.bundles import bundle_size, has_bundles
+    from hpsearch.planning.pack import ArmCount, Bundle, Configuration, Pack
     from hpsearch.planning.planner import Planner
     from hpsearch.planning.sizes import expected_sizes, most_trials, phase_sizes, planned_trials
 
 __all__ = [
     "ArmCount",
+    "Bundle",
     "Configuration",
     "Pack",
     "Planner",
+    "bundle_size",
     "expected_sizes",
+    "has_bundles",
     "most_trials",
     "phase_sizes",
     "planned_trials",
 ]
 
-_HOME = {"ArmCount": "pack", "Configuration": "pack", "Pack": "pack", "Planner": "planner"}
+_HOME = {
+    "ArmCount": "pack",
+    "Bundle": "pack",
+    "Configuration": "pack",
+    "Pack": "pack",
+    "Planner": "planner",
+    "bundle_size": "bundles",
+    "has_bundles": "bundles",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from hpsearch.planning.books import Books
-from hpsearch.planning.pack import ArmCount, Configuration, Pack, place
+from hpsearch.planning.bundles import chunks
+from hpsearch.planning.pack import ArmCount, Bundle, Configuration, Pack, place
 from hpsearch.planning.sizes import MAX_REPEATS, expected_sizes, new_ones, phase_sizes, trials_of
 from hpsearch.planning.suggestions import Suggestions
 from hpsearch.results import Result
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
 class ArmPlan:
     """The plan of one arm: see Planner for next() and tell()."""
 
-    def __init__(self, checked: Checked, arm: str, known: Iterable[Result]) -> None:
+    def __init__(self, checked: Checked, arm: str, known: Iterable[Result], bundles: bool) -> None:
         self.name = arm
         self.finished = False
+        self._bundles = bundles
         self._study = checked.study
         self._books = Books(checked, arm, known)
         self._suggestions = Suggestions(checked, arm, self._books)
@@ -41,7 +43,7 @@ class ArmPlan:
         spent = self._books.spent()
         return self._notes if spent is None else [*self._notes, f"{self.name}: {spent}"]
 
-    def next(self) -> Pack | None:
+    def next(self) -> Pack | Bundle | None:
         """First seeds come before more seeds: a run that is cut off then knows something of more configurations."""
         if self.finished:
             return None
@@ -71,7 +73,7 @@ class ArmPlan:
         planned = max(trials_of(self._study, sum(self._expected)) + self._more, seen)
         return ArmCount(planned, min(planned, ended))
 
-    def _next_first(self) -> Pack | None:
+    def _next_first(self) -> Pack | Bundle | None:
         """Of the phases, or of the confirmation; None where the plan must wait."""
         try:
             return None if self._exhausted else next(self._packs)
@@ -85,29 +87,62 @@ class ArmPlan:
         configuration = self._second.popleft()
         return self._pack(configuration, self._books.more(configuration))
 
-    def _plan(self) -> Iterator[Pack | None]:
+    def _plan(self) -> Iterator[Pack | Bundle | None]:
         for phase, size in enumerate(phase_sizes(self._study, self.name)):
             adapts = self._study.phases(self.name)[phase].sampler in ADAPTIVE
-            for configuration in self._adapt(phase, size) if adapts else self._sequence(phase, size):
+            found = self._adapt(phase, size) if adapts else self._sequence(phase, size)
+            if self._bundles and not adapts:
+                yield from self._together([self._first(each) for each in found if each is not None])
+                continue
+            for configuration in found:
                 if configuration is None:
                     yield None
                     continue
-                self._books.planned[configuration.configuration_id] = configuration
-                pack = self._pack(configuration, self._books.first(configuration))
+                _, trials = self._first(configuration)
+                pack = self._pack(configuration, trials)
                 if pack is None:
                     self._settle(configuration)
                 else:
                     yield pack
         while self._books.waiting or self._second:
             yield None
-        for best in self._books.best():
-            self._books.planned.setdefault(best.configuration_id, best)
-            self._settled.add(best.configuration_id)  # also one that a larger study left
-            sampling = {**best.sampling, "confirm": True}
-            confirmed = Configuration(self.name, best.params, best.configuration_id, sampling)
-            pack = self._pack(confirmed, self._books.trials(best, self._study.confirm_seeds))
+        confirmed = [self._confirmed(best) for best in self._books.best()]
+        if self._bundles:
+            yield from self._together(confirmed)
+            return
+        for configuration, trials in confirmed:
+            pack = self._pack(configuration, trials)
             if pack is not None:
                 yield pack
+
+    def _first(self, configuration: Configuration) -> tuple[Configuration, Mapping[int, str]]:
+        """Enters the configuration; with its first seeds."""
+        self._books.planned[configuration.configuration_id] = configuration
+        return configuration, self._books.first(configuration)
+
+    def _confirmed(self, best: Configuration) -> tuple[Configuration, Mapping[int, str]]:
+        self._books.planned.setdefault(best.configuration_id, best)
+        self._settled.add(best.configuration_id)  # also one that a larger study left
+        sampling = {**best.sampling, "confirm": True}
+        confirmed = Configuration(self.name, best.params, best.configuration_id, sampling)
+        return confirmed, self._books.trials(best, self._study.confirm_seeds)
+
+    def _together(self, planned: list[tuple[Configuration, Mapping[int, str]]]) -> Iterator[Pack | Bundle]:
+        """Bundles of the configurations' trials; a pack where one trial is alone with its shape."""
+        found = chunks(self._study, planned, self._books.settled, self._books.halves)
+        left = [
+            [self._pack(each, chunk.trials[each.configuration_id]) for each in chunk.configurations] for chunk in found
+        ]
+        for configuration, trials in planned:
+            self._books.plan(trials.values())
+            if configuration.configuration_id not in self._books.waiting:
+                self._settle(configuration)
+        for chunk, packs in zip(found, left, strict=True):
+            missing = tuple(pack for pack in packs if pack is not None)
+            if len(chunk.members) > 1 and missing:
+                yield Bundle(missing, chunk.members)
+            else:
+                yield from missing
 
     def _pack(self, configuration: Configuration, trials: Mapping[int, str]) -> Pack | None:
         """What is left of these trials; None where that is nothing."""

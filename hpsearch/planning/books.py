@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,8 @@ class Books:
     """Every change is entered once and every question answered from what was entered: neither walks all trials.
 
     planned: the configurations of the plan so far, in order. waiting: configuration_id -> its trials that are not back.
+    Of what an earlier run did, settled: trials that are done, with all that the same program trained; halves: those
+    that are done without it -> the bundle's key.
     """
 
     def __init__(self, checked: Checked, arm: str, known: Iterable[Result]) -> None:
@@ -26,6 +29,7 @@ class Books:
         self.waiting: dict[str, set[str]] = {}
         self._study, self._identity, self._arm = checked.study, checked.identity, arm
         self._results = {result.trial_id: result for result in known}
+        self.settled, self.halves = _by_bundle(self._results.values())
         self._ids: dict[str, Mapping[int, str]] = {}  # configuration_id -> first seeds -> trial_id
         self._trials: set[str] = set()  # planned
         self._ended = 0  # of them
@@ -147,3 +151,14 @@ class Books:
     def _first_values(self, configuration: Configuration) -> list[float] | None:
         results = [self._results.get(trial_id) for trial_id in self.first(configuration).values()]
         return values_of(results, self._study.objective)
+
+
+def _by_bundle(results: Iterable[Result]) -> tuple[set[str], dict[str, str]]:
+    done = [result for result in results if result.done]
+    seen = Counter(result.bundle["key"] for result in done if result.bundle)
+    halves = {
+        result.trial_id: result.bundle["key"]
+        for result in done
+        if result.bundle and seen[result.bundle["key"]] < result.bundle["trials"]
+    }
+    return {result.trial_id for result in done} - halves.keys(), halves

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import hashlib
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,36 @@ class Pack:
     configuration: Configuration
     seeds: Mapping[int, str]  # seed -> trial_id
     attempts: Mapping[str, int]  # trial_id -> the attempt that this is, from 1
+
+
+@dataclass(frozen=True)
+class Member:
+    """A trial of a bundle."""
+
+    params: Params
+    seed: int
+    trial_id: str
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """Packs whose trials are to be trained by one program: their networks and steps are of one shape.
+
+    packs: what is left of them. members: all trials, in order. A bundle of which a part is done is trained whole again,
+    since the last bits of a trial hang on how many are beside it.
+    """
+
+    packs: tuple[Pack, ...]
+    members: tuple[Member, ...]
+
+    @property
+    def key(self) -> str:
+        """The same for the same trials."""
+        return key_of(member.trial_id for member in self.members)
+
+
+def key_of(trial_ids: Iterable[str]) -> str:
+    return hashlib.sha256(" ".join(trial_ids).encode()).hexdigest()[:16]
 
 
 @dataclass(frozen=True)

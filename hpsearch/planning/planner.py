@@ -6,7 +6,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from hpsearch.planning.arm import ArmPlan
-from hpsearch.planning.pack import ArmCount, Pack
+from hpsearch.planning.bundles import has_bundles
+from hpsearch.planning.pack import ArmCount, Bundle, Pack
 from hpsearch.results import Result
 
 if TYPE_CHECKING:
@@ -14,17 +15,21 @@ if TYPE_CHECKING:
 
 
 class Planner:
-    """next() gives packs until `finished`; None: wait for a result or a suggestion. tell() takes the results."""
+    """next() gives packs until `finished`; None: wait for a result or a suggestion. tell() takes the results.
 
-    def __init__(self, checked: Checked, results: Iterable[Result]) -> None:
+    bundles: whether next() gives packs of one shape together, where the study lets it (hpsearch.planning.bundles).
+    """
+
+    def __init__(self, checked: Checked, results: Iterable[Result], *, bundles: bool = False) -> None:
         known: dict[str, list[Result]] = {arm: [] for arm in checked.study.arms}
         for result in results:
             if result.arm in known:
                 known[result.arm].append(result)
-        self._arms = {arm: ArmPlan(checked, arm, mine) for arm, mine in known.items()}
+        bundles &= has_bundles(checked)
+        self._arms = {arm: ArmPlan(checked, arm, mine, bundles) for arm, mine in known.items()}
         self._order = list(self._arms.values())
         self._turn = 0
-        self._returned: list[Pack] = []
+        self._returned: list[Pack | Bundle] = []
 
     @property
     def finished(self) -> bool:
@@ -43,7 +48,7 @@ class Planner:
         for arm in self._order:
             arm.ask_ahead()
 
-    def next(self) -> Pack | None:
+    def next(self) -> Pack | Bundle | None:
         if self._returned:
             return self._returned.pop()
         for _ in self._order:
@@ -54,7 +59,7 @@ class Planner:
                 return pack
         return None
 
-    def put_back(self, pack: Pack | None) -> None:
+    def put_back(self, pack: Pack | Bundle | None) -> None:
         """The pack will be given again by next()."""
         if pack is not None:
             self._returned.append(pack)

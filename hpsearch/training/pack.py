@@ -7,7 +7,7 @@ import os
 import sys
 import traceback
 from collections.abc import Callable, Generator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
@@ -18,6 +18,7 @@ import torch
 from hpsearch.hyperparameters import Settings
 from hpsearch.streams import GlobalGenerators
 from hpsearch.tasks import Task, TrainFunction, is_task_class, resolve
+from hpsearch.training.bundle import keep_memory, timing
 from hpsearch.training.engine import Engine
 from hpsearch.training.function import run_function
 from hpsearch.training.function_run import FunctionRun
@@ -25,6 +26,7 @@ from hpsearch.training.lockstep import Run, lockstep
 from hpsearch.training.loop import start
 from hpsearch.training.milestones import Milestones
 from hpsearch.training.outcome import Cost, Outcome
+from hpsearch.training.packed import train_pack
 from hpsearch.training.store import File, Store
 
 ERROR_LINES = 12  # of a traceback that are kept
@@ -40,7 +42,8 @@ class PackOrder:
     folder: where the user's own task is found; empty on a cluster, for where the worker was started. objectives: what a
     training function must report. engine: of hpsearch.training.engine.SWITCHES. checkpoints: by seed, the file that a
     long trial is kept in. milestones: of hpsearch.training.milestones.Milestones, where the pack may be stopped early;
-    None where it may not.
+    None where it may not. bundle: where several packs are to be trained by one program, (params, seed) of each trial;
+    params, seeds and checkpoints are empty then. together: resources.pack.
     """
 
     task: str
@@ -54,16 +57,19 @@ class PackOrder:
     engine: Mapping[str, Any] = field(default_factory=dict)
     checkpoints: Mapping[str, str] = field(default_factory=dict)
     milestones: Mapping[str, Any] | None = None
+    bundle: tuple[tuple[Mapping[str, Any], int], ...] = ()
+    together: str | int = "auto"
 
     @classmethod
     def from_json(cls, text: str) -> Self:
         data = json.loads(text)
-        return cls(**{**data, "seeds": tuple(data["seeds"]), "objectives": tuple(data["objectives"])})
+        bundle = tuple((params, seed) for params, seed in data["bundle"])
+        return cls(**{**data, "seeds": tuple(data["seeds"]), "objectives": tuple(data["objectives"]), "bundle": bundle})
 
 
 @dataclass(frozen=True)
 class TrialReport:
-    """One trial's outcome, and where and when it ran."""
+    """One trial's outcome, and where and when it ran. place: in the order's bundle, where it has one."""
 
     seed: int
     outcome: Outcome
@@ -74,24 +80,31 @@ class TrialReport:
     torch: str
     engine: Mapping[str, bool] = field(default_factory=dict)  # the switches that were on or off
     device_memory: int | None = None  # bytes of the GPU
+    place: int = 0
 
 
 @dataclass(frozen=True)
 class Stage:
     """A piece of a pack. ended: trials that ended in it. milestone: the epoch at which the others wait, and waiting:
-    what each would come to if it were stopped there; None and empty where nothing waits.
+    what each would come to if it were stopped there; None and empty where nothing waits. refused: why a bundle's packs
+    are to be trained one by one.
     """
 
     ended: tuple[TrialReport, ...]
     milestone: int | None = None
     waiting: tuple[TrialReport, ...] = ()
+    refused: str | None = None
 
 
 def run_pack(order: PackOrder, store: MakeStore = File) -> Generator[Stage]:
-    """Trains the pack's trials one after another, or side by side where the pack may be stopped early.
+    """Trains the pack's trials one after another, or side by side where the pack may be stopped early; a bundle by one
+    program, or not at all.
 
     store: where long trials are kept. Who closes the iterator at a milestone stops the pack.
     """
+    if order.bundle:
+        yield run_bundle(order)
+        return
     if order.milestones is None:
         for seed in order.seeds:
             yield Stage((run_trial(order, seed, store),))
@@ -112,6 +125,37 @@ def run_pack(order: PackOrder, store: MakeStore = File) -> Generator[Stage]:
             yield Stage(both[0], milestone, both[1])
     finally:
         stages.close()  # the function threads end now, not when memory is collected
+
+
+def run_bundle(order: PackOrder) -> Stage:
+    """All trials when the last one has ended: what is cut off is trained whole again, so that it has the same bits."""
+    torch.set_num_threads(order.threads)
+    started = _now()
+    try:
+        outcomes = _run_bundle(order)
+    except Exception as error:  # which of its trials it is that cannot be trained shows when each is alone
+        _failed(order, error)
+        return Stage((), refused=f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}")
+    if isinstance(outcomes, str):
+        return Stage((), refused=outcomes)
+    reports = [
+        replace(_report(order, seed, outcome, started), place=place)
+        for place, ((_, seed), outcome) in enumerate(zip(order.bundle, outcomes, strict=True))
+    ]
+    return Stage(tuple(reports))
+
+
+def _run_bundle(order: PackOrder) -> list[Outcome] | str:
+    """The trials' outcomes, or why one after another they take less time."""
+    task = _task(order.task, order.folder, json.dumps(dict(order.options), sort_keys=True))
+    trials = [(Settings.merge(params), seed) for params, seed in order.bundle]
+    engine = Engine.choose(order.device, trials[0][0].precision, order.engine)
+    keep_memory()
+    if order.together == "auto":
+        refusal = timing(task, order.options, trials, engine).refusal
+        if refusal is not None:
+            return refusal
+    return train_pack(task, trials, order.device, engine)
 
 
 def run_trial(order: PackOrder, seed: int, store: MakeStore = File) -> TrialReport:

@@ -85,6 +85,7 @@ class PackRun:
         )
         self.state = State.start(self.stack.weights, self.rule)
         self._step = _compiled_step(type(task), first.shape(), len(trials)) if self.engine.compile else step
+        self._probed: Batch | None = None
         self._number()
 
     @property
@@ -94,6 +95,21 @@ class PackRun:
     def outcomes(self) -> list[Outcome]:
         """Of the trials that have ended, in the order in which they were given."""
         return [self._outcomes[place] for place in sorted(self._outcomes)]
+
+    def probe(self) -> None:
+        """One step of all, for timing; not part of a trial."""
+        with self._globals.swapped():
+            if self._probed is None:
+                parts = [
+                    next(trial.batches.of(0, torch.arange(len(trial.splits["train"][0])))) for trial in self.trials
+                ]
+                self._probed = tuple(torch.stack(tensors) for tensors in zip(*parts, strict=True))
+            self._step(self.rule, self.state, self.numbers, self._gradients, self._probed, self.rule.perturbs)
+
+    def evaluate(self) -> None:
+        """One evaluation of all on the split val, for timing."""
+        with self._globals.swapped():
+            self._evaluate("val", [True] * len(self.rows))
 
     def run_epoch(self) -> None:
         """An epoch and an evaluation of each trial that goes on; those that have ended get their outcome."""

@@ -1,10 +1,11 @@
 """Times the pieces of a trial, in a process of its own: `python -m hpsearch.training.probe`.
 
-It reads an order, a line of JSON with task, options, folder, seed, threads, device, engine, seconds and settings, a
-list; answers with a line when it has the task; and when it has read another line, times. The answer, a line too, is for
-each of the settings the seconds of a trial's start, of a sample through backward, of the evaluations, and of what else
-an epoch takes; null for what time did not suffice for. Several processes that are told to go on at once get in each
-other's way as workers do.
+It reads an order, a line of JSON with task, options, folder, seed, threads, device, engine, seconds, settings, a list,
+and together, how many trials of each one program may train; answers with a line when it has the task; and when it has
+read another line, times. The answer, a line too, is for each of the settings the seconds of a trial's start, of a
+sample through backward, of the evaluations, and of what else an epoch takes, and the share of its time that a trial
+takes with others in one program; null for what time did not suffice for. Several processes that are told to go on at
+once get in each other's way as workers do.
 """
 
 from __future__ import annotations
@@ -23,13 +24,14 @@ import torch
 from hpsearch.hyperparameters import Settings
 from hpsearch.streams import GlobalGenerators
 from hpsearch.tasks import Task, resolve
+from hpsearch.training.bundle import keep_memory, timing
 from hpsearch.training.engine import Engine
 from hpsearch.training.loop import TrialRun, start
 
 STEPS = 2  # that are timed at least
 EPOCHS = 2  # likewise, where there is time for any
 
-Pieces = dict[str, float]  # start, sample, val, test, epoch: seconds
+Pieces = dict[str, float]  # start, sample, val, test, epoch: seconds; together: a share
 
 
 def time_pieces(task: Task, settings: Settings, seed: int, engine: Engine, seconds: float) -> Pieces:
@@ -75,6 +77,17 @@ def _rest_of_epoch(trial: TrialRun, known: Pieces, left: float) -> float:
     return max(0.0, (took - steps) / epochs - known["val"])
 
 
+def _together(task: Task, order: Mapping[str, Any], one: Settings, trials: int, engine: Engine) -> float:
+    """The share of its time that a trial takes in a bundle of so many; 1 where they are trained one after another."""
+    if trials < 2:
+        return 1.0
+    try:
+        timed = timing(task, order["options"], [(one, order["seed"] + n) for n in range(trials)], engine)
+    except Exception:  # the run trains them one after another, too
+        return 1.0
+    return 1.0 if timed.refusal else timed.together / timed.alone
+
+
 def _wait(engine: Engine) -> None:
     if engine.device.type == "cuda":
         torch.cuda.synchronize()
@@ -93,10 +106,14 @@ def main() -> None:
         print("ready", file=say, flush=True)
         sys.stdin.readline()
         began, share = time.perf_counter(), order["seconds"] / len(every)
-        found = []
-        for one, engine in zip(every, engines, strict=True):
-            late = time.perf_counter() - began > 2 * order["seconds"]
-            found.append(None if late else time_pieces(task, one, order["seed"], engine, share))
+        found: list[Pieces | None] = []
+        keep_memory()
+        for one, engine, trials in zip(every, engines, order["together"], strict=True):
+            if time.perf_counter() - began > 2 * order["seconds"]:
+                found.append(None)
+                continue
+            pieces = time_pieces(task, one, order["seed"], engine, share)
+            found.append({**pieces, "together": _together(task, order, one, trials, engine)})
     print(json.dumps(found))
 
 

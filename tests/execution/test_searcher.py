@@ -2,6 +2,7 @@
 
 import json
 import time
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -13,7 +14,8 @@ from hpsearch.execution.capacity import Capacity, Offer
 from hpsearch.execution.exchange import Exchange
 from hpsearch.execution.searcher import NODES, PackSearcher
 from hpsearch.execution.shares import CONTEXT, HEADROOM, Shares
-from hpsearch.planning import Configuration, Pack
+from hpsearch.planning import Bundle, Configuration, Pack
+from hpsearch.planning.pack import Member
 from hpsearch.results import Result
 from hpsearch.study import parse_study
 
@@ -30,10 +32,11 @@ resources: {retries: 2}
 
 
 class Packs:
-    """A planner with a list of packs."""
+    """A planner with a list of packs and bundles."""
 
-    def __init__(self, *packs):
-        self.left, self.told = list(packs), []
+    def __init__(self, *planned):
+        self.left, self.told = list(planned), []
+        packs = [pack for each in planned for pack in (each.packs if isinstance(each, Bundle) else [each])]
         self.open = {trial_id for pack in packs for trial_id in pack.seeds.values()}
 
     @property
@@ -52,6 +55,15 @@ def pack(name="1", arm="a", seeds=(0, 1, 2), attempt=1):
     sampling = {"phase": 0, "index": 0, "sampler": "random", "generation": None, "confirm": False}
     ids = {seed: f"{name}-{seed}" for seed in seeds}
     return Pack(Configuration(arm, {}, name, sampling), ids, dict.fromkeys(ids.values(), attempt))
+
+
+def bundle(*packs, done=()):
+    """done: seeds of the first pack whose results are there."""
+    members = tuple(
+        Member({"rho": rho}, seed, trial_id) for rho, pack in enumerate(packs) for seed, trial_id in pack.seeds.items()
+    )
+    first = {seed: trial_id for seed, trial_id in packs[0].seeds.items() if seed not in done}
+    return Bundle((replace(packs[0], seeds=first), *packs[1:]), members)
 
 
 class Desk:
@@ -228,6 +240,65 @@ def test_a_whole_gpu_that_is_too_small_is_a_failure(tmp_path):
         desk.order()
         desk.end(report(0, "failed", oom=True))
     assert desk.written() == [("1-0", "failed", 2)] and desk.order() == Searcher.FINISHED
+
+
+# Bundles --------------------------------------------------------------------------------------------------------------
+
+
+def of_bundle(count, **more):
+    return [{**report(place % 3, **more), "place": place} for place in range(count)]
+
+
+def test_a_bundle_is_an_order_of_all_its_trials_and_ends_in_a_row_for_each(tmp_path):
+    desk = Desk(tmp_path, bundle(pack("1"), pack("2")))
+    order = desk.order()
+    assert [seed for _, seed in order["bundle"]] == [0, 1, 2, 0, 1, 2] and not order["seeds"]
+    (seen,) = desk.searcher.training()
+    assert (seen.arm, seen.seeds, seen.together) == ("a", (0, 1, 2), 2)
+    desk.end(*of_bundle(6))
+    assert desk.written() == [(f"{name}-{seed}", "complete", 1) for name in "12" for seed in range(3)]
+    assert {row.configuration_id for row in desk.rows} == {"1", "2"}
+    assert {(row.bundle["trials"], len(row.bundle["key"])) for row in desk.rows} == {(6, 16)}
+    assert desk.order() == Searcher.FINISHED
+
+
+def test_of_a_bundle_that_was_half_written_only_what_is_missing_is_kept(tmp_path):
+    desk = Desk(tmp_path, bundle(pack("1"), pack("2"), done=(0, 2)))
+    assert len(desk.order()["bundle"]) == 6
+    desk.end(*of_bundle(6))
+    assert [trial_id for trial_id, *_ in desk.written()] == ["1-1", "2-0", "2-1", "2-2"]
+    assert {row.bundle["trials"] for row in desk.rows} == {6}
+
+
+def test_a_bundle_that_is_refused_is_given_pack_by_pack(tmp_path):
+    desk = Desk(tmp_path, bundle(pack("1"), pack("2"), done=(0,)))
+    desk.order()
+    desk.searcher.on_trial_complete("t", {"reports": "[]", "pack": 0, "refused": "slower"})
+    assert desk.order()["seeds"] == [1, 2]
+    desk.end(report(1), report(2))
+    assert desk.order()["seeds"] == [0, 1, 2]
+    desk.end(report(0), report(1), report(2))
+    assert desk.order() == Searcher.FINISHED and not any(row.bundle for row in desk.rows)
+    assert {attempt for *_, attempt in desk.written()} == {1}
+
+
+def test_a_bundle_whose_worker_dies_is_given_whole_once_more_and_then_pack_by_pack(tmp_path):
+    desk = Desk(tmp_path, bundle(pack("1"), pack("2")), retries=0)
+    desk.order()
+    for _ in range(3):  # what a node took along is not counted
+        desk.searcher.node_died("t")
+        desk.searcher.on_trial_complete("t", error=True)
+        assert len(desk.order()["bundle"]) == 6
+    for again in (6, 0):
+        desk.searcher.on_trial_complete("t", error=True)
+        assert len(desk.order()["bundle"]) == again
+    desk.searcher.on_trial_complete("t", error=True)  # the first pack is the reason
+    desk.order()
+    desk.end(report(0), report(1), report(2))
+    assert desk.written() == [
+        *((f"1-{seed}", "failed", 1) for seed in range(3)),
+        *((f"2-{seed}", "complete", 1) for seed in range(3)),
+    ]
 
 
 def test_a_row_that_was_stopped_names_the_rule():

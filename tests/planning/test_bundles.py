@@ -1,0 +1,127 @@
+"""Which trials one program trains: by the plan alone, whatever has been killed when."""
+
+import random
+
+import pytest
+
+from hpsearch.planning import Bundle, Planner
+from hpsearch.results import Result
+from tests.planning.harness import checked_of, result_of, run
+
+ARMS = {
+    "sam": "{parameters: {rho: {low: 0.01, high: 0.6}, epochs: {choices: [1, 2]}}}",
+    "msam": "{fixed: {rho: 0.1}, parameters: {num_shards: {choices: [1, 2, 4]}, lr: {low: 0.01, high: 0.1}}}",
+    "zero": "{parameters: {rho: {choices: [0.0, 0.1]}, sigma: {choices: [0.0, 1.0]}}, sampling: [{sampler: grid}]}",
+}
+SAMPLING = "[{sampler: qmc, configurations: 5}, {sampler: random, configurations: 6}]"
+
+
+def checked(names=tuple(ARMS), sampling=SAMPLING, seeds="3", confirm="{top: 2, seeds: 3}", pack="7", **more):
+    arms = "{" + ", ".join(f"{name}: {ARMS[name]}" for name in names) + "}"
+    return checked_of(arms, sampling, seeds, confirm, resources=f"{{pack: {pack}}}", **more)
+
+
+def results_of(planned):
+    """What is missing, with a value that tells which trials were beside it; in the order of the members."""
+    if not isinstance(planned, Bundle):
+        return [result_of(planned, seed) for seed in planned.seeds]
+    found = {trial: (pack, seed) for pack in planned.packs for seed, trial in pack.seeds.items()}
+    results = []
+    for member in planned.members:
+        if member.trial_id in found:
+            row = vars(result_of(*found[member.trial_id]))
+            row["metrics"] = {"val_accuracy": row["metrics"]["val_accuracy"] + int(planned.key, 16) % 1000 * 1e-9}
+            results.append(Result(**{**row, "bundle": {"key": planned.key, "trials": len(planned.members)}}))
+    return results
+
+
+def train(checked, known=(), at_once=1, draw=None, lines=None):
+    """Rows of a run that is killed when so many lines are written, perhaps within a bundle; and what was given."""
+    planner, running, rows, given = Planner(checked, known, bundles=True), [], [], []
+    while lines is None or len(rows) < lines:
+        while len(running) < at_once and (planned := planner.next()) is not None:
+            running.append(planned)
+            given.append(planned)
+        if not running:
+            assert planner.finished
+            break
+        planned = running.pop(draw.randrange(len(running)) if draw else 0)
+        for row in results_of(planned):
+            rows.append(row)
+            planner.tell(row)
+    return rows[:lines], given
+
+
+def table(rows):
+    return {row.trial_id: (row.metrics["val_accuracy"], row.sampling["confirm"]) for row in rows}
+
+
+def bundles(given):
+    return [planned for planned in given if isinstance(planned, Bundle)]
+
+
+def test_trials_of_a_bundle_have_one_shape_and_are_of_one_arm():
+    study = checked()
+    rows, given = train(study)
+    assert set(table(rows)) == {row.trial_id for row in run(study)[0]}  # the same trials as without
+    for bundle in bundles(given):
+        arm = bundle.packs[0].configuration.arm
+        assert {pack.configuration.arm for pack in bundle.packs} == {arm}
+        assert len({study.study.settings(arm, member.params).shape() for member in bundle.members}) == 1
+        assert 2 <= len(bundle.members) <= 9  # a configuration's seeds stay together
+    assert len(given) < len({row.configuration_id for row in rows})
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_whatever_is_killed_whenever_each_trial_had_the_same_trials_beside_it(number):
+    draw = random.Random(number)
+    study = checked(draw.sample(sorted(ARMS), draw.randint(1, 3)), pack=draw.choice(["auto", "2", "5", "11"]))
+    straight, _ = train(study)
+    rows = []
+    while True:
+        new, given = train(study, rows, draw.randint(1, 4), draw, draw.choice([1, 2, 5, 9, 30]))
+        assert not {row.trial_id for row in new} & {row.trial_id for row in rows}
+        rows += new
+        if not given:
+            break
+    assert table(rows) == table(straight)
+
+
+def test_a_bundle_that_is_half_written_is_trained_whole_and_only_what_is_missing_counts():
+    study = checked(["sam"], confirm="null")
+    rows, given = train(study, lines=3)
+    (again, *_) = train(study, rows)[1]
+    assert again.members == given[0].members and again.key == given[0].key
+    left = [trial for pack in again.packs for trial in pack.seeds.values()]
+    assert left == [member.trial_id for member in again.members[3:]]
+
+
+def test_what_is_added_to_a_study_trains_nothing_again():
+    before = train(checked(["sam"], "[{sampler: qmc, configurations: 4}]", "2"))[0]
+    for more in (
+        checked(["sam"], "[{sampler: qmc, configurations: 4}]", "3"),
+        checked(["sam"], "[{sampler: qmc, configurations: 9}]", "2"),
+        checked(["sam"], "[{sampler: qmc, configurations: 9}]", "5", pack="auto"),
+    ):
+        rows, given = train(more, before)
+        members = {member.trial_id for bundle in bundles(given) for member in bundle.members}
+        assert rows and not members & set(table(before))
+
+
+def test_a_half_whose_bundle_is_no_longer_planned_is_done():
+    rows, _ = train(checked(["sam"], confirm="null"), lines=3)
+    given = train(checked(["sam"], confirm="null", pack="4"), rows)[1]
+    assert not {member.trial_id for bundle in bundles(given) for member in bundle.members} & set(table(rows))
+
+
+@pytest.mark.parametrize("why", [{"pack": "1"}, {"stopping": "{scheduler: median}"}], ids=["one", "stopping"])
+def test_where_there_are_none(why):
+    given = train(checked(**why))[1]
+    assert given and not bundles(given)
+
+
+def test_what_adapts_is_asked_pack_by_pack():
+    sampling = "[{sampler: random, configurations: 4}, {sampler: tpe, configurations: 3}]"
+    rows, given = train(checked(["sam"], sampling, confirm="null"))
+    assert [type(planned) for planned in given[-3:]] != [Bundle] * 3
+    assert {row.sampling["sampler"] for row in rows if row.bundle} == {"random"}
