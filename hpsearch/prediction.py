@@ -19,7 +19,7 @@ from hpsearch.planning import bundle_size, expected_sizes, has_bundles, most_tri
 from hpsearch.probing import Shape, Timed, time_study
 from hpsearch.results import Result, belonging, read_results
 from hpsearch.sampling import ADAPTIVE, Params, Sequence, random_points
-from hpsearch.study import Study
+from hpsearch.study import Study, read_study
 from hpsearch.tally import Tally
 from hpsearch.tasks import Task
 from hpsearch.training.batches import crop
@@ -77,11 +77,13 @@ def predict(checked: Checked, folder: Path) -> Prediction:
     fit = max(1, (os.cpu_count() or 1) // study.resources.cpus)
     concurrent = fit if study.resources.concurrent == "auto" else min(fit, study.resources.concurrent)
     by_arm = {arm: [result for result in results if result.arm == arm] for arm in study.arms}
+    before = read_study(folder / "study.yaml") if (folder / "study.yaml").is_file() else None
+    size = bundle_size(checked, before)
     timed: dict[str, Timed] = {}
     if not checked.identity.function:
         unknown = [arm for arm, mine in by_arm.items() if not _rates(mine) and planned_trials(study, arm)]
         points = {arm: [study.settings(arm, point) for point, _ in _points(checked, arm)] for arm in unknown}
-        timed = time_study(study, points, {arm: _bundles(checked, arm) for arm in unknown}, device, concurrent)
+        timed = time_study(study, points, {arm: _bundles(checked, arm, size) for arm in unknown}, device, concurrent)
     slower = _slower(concurrent * study.resources.cpus) if device == "cpu" else 1.0
     arms, longest, packs = {}, 0.0, 0.0
     for arm, mine in by_arm.items():
@@ -95,7 +97,7 @@ def predict(checked: Checked, folder: Path) -> Prediction:
         )
         if costs[2] is not None and left:
             seeds = max(len(study.first_seeds), study.confirm.seeds if study.confirm else 0)
-            at_once = _at_once(checked, arm, timed.get(arm))
+            at_once = _at_once(checked, arm, timed.get(arm), size)
             longest = max(longest, costs[2] * max(at_once, seeds))
             packs += left / at_once
         arms[arm] = ArmPrediction(
@@ -187,18 +189,20 @@ def _points(checked: Checked, arm: str) -> list[tuple[Params, bool]]:
     return points
 
 
-def _bundles(checked: Checked, arm: str) -> dict[Shape, int]:
+def _bundles(checked: Checked, arm: str, size: int) -> dict[Shape, int]:
     """Trials of a full bundle of each shape."""
     study = checked.study
     settings = [study.settings(arm, point) for point, bundled in _points(checked, arm) if bundled]
-    seeds, most = len(study.first_seeds), bundle_size(study)
-    return {shape: min(most, count * seeds) for shape, count in Counter(one.shape() for one in settings).items()}
+    seeds = len(study.first_seeds)
+    return {shape: min(size, count * seeds) for shape, count in Counter(one.shape() for one in settings).items()}
 
 
-def _at_once(checked: Checked, arm: str, timed: Timed | None) -> float:
+def _at_once(checked: Checked, arm: str, timed: Timed | None, size: int) -> float:
     """Trials that a worker is given at once, in the mean: a bundle's, or the seeds of a configuration."""
     study = checked.study
-    sizes, found = _bundles(checked, arm), []
+    if size == 1:
+        return len(study.first_seeds)
+    sizes, found = _bundles(checked, arm, size), []
     for point, bundled in _points(checked, arm):
         settings = study.settings(arm, point)
         is_quicker = bundled and (timed is None or timed.together(settings) < 1)

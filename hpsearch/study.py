@@ -119,8 +119,8 @@ class Resources(Model):
 
     retries: of a trial that raised an exception, and of a pack whose worker died.
 
-    pack: trials of several configurations that one program trains, at most; auto: where that is quicker on the machine
-    at hand; 1: none.
+    pack: trials of several configurations that one program trains, at most; auto: as many as leave no place idle, and
+    where that is quicker on the machine at hand; 1: none.
 
     channels_last, tf32, compile: how a device computes (hpsearch.training.engine); no part of a trial's id.
     """
@@ -176,6 +176,7 @@ class Recorded(Model):
     commit: str | None = None
     task: dict[str, Any] = Field(default_factory=dict)
     task_source: str | None = None
+    bundle: int | None = None  # trials
 
 
 def _folders(value: Any) -> Any:

@@ -1,6 +1,7 @@
 """What is predicted is what is then counted."""
 
 import time
+from dataclasses import replace
 
 import pytest
 
@@ -220,3 +221,28 @@ def test_trials_that_have_every_core_share_them_with_ray(monkeypatch, tmp_path):
     monkeypatch.setattr("hpsearch.prediction.os.cpu_count", lambda: 1)
     seconds.append(predict(checked_of("[{sampler: grid}]"), tmp_path).arms["sgd"].seconds)
     assert seconds[1] == pytest.approx(seconds[0] / (1 - RAY_CORES))
+
+
+def test_bundles_are_predicted_by_what_was_timed(monkeypatch, tmp_path):
+    """A third of the time, for what one program may train; that is not what tpe suggests."""
+    asked = []
+
+    def ask(order, processes):
+        asked.append(order["together"])
+        return 3.0, [[{**PIECES, "together": 1 / 3 if n > 1 else 1.0} for n in order["together"]]]
+
+    monkeypatch.setattr("hpsearch.probing._ask", ask)
+    alone = predict(with_pack(checked_of("[{sampler: grid}]"), 1), tmp_path)
+    together = predict(with_pack(checked_of("[{sampler: grid}]"), 16), tmp_path)
+    assert asked == [[1, 1], [4, 4]]  # two configurations and two seeds each; epochs make no other shape
+    assert (alone.packs, together.packs) == (4, 2)
+    for arm, found in together.arms.items():
+        assert found.seconds == pytest.approx(alone.arms[arm].seconds / 3)
+        assert found.backward_samples == alone.arms[arm].backward_samples
+    adaptive = predict(with_pack(checked_of("[{sampler: tpe, configurations: 2}]"), 16), tmp_path)
+    assert asked[-1] == [1, 1] and adaptive.packs == 4
+
+
+def with_pack(checked, pack):
+    resources = checked.study.resources.model_copy(update={"pack": pack})
+    return replace(checked, study=checked.study.model_copy(update={"resources": resources}))

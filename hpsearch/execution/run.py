@@ -27,7 +27,7 @@ from hpsearch.execution.session import agents, own_processes, ray_session
 from hpsearch.execution.shipping import shipment
 from hpsearch.execution.temporary import held_session
 from hpsearch.interchange.mirror import Mirror
-from hpsearch.planning import Planner
+from hpsearch.planning import Planner, bundle_size
 from hpsearch.results import DONE, Result, RunFolder, belonging, checkpoint_of, read_results, remove_checkpoints
 from hpsearch.status import failures
 from hpsearch.study import Recorded, Study, build_study, later_version, load_study, read_study
@@ -102,13 +102,14 @@ def run_checked(
             warnings.append(
                 f"{set_aside} trials in {folder} are not part of the study as it stands now: kept, set aside"
             )
-        recorded = _recorded(checked)
+        bundle = bundle_size(checked, before, joined=cluster is not None)
+        recorded = _recorded(checked, bundle)
         run_folder.write_study(checked.study.model_copy(update={"recorded": recorded}))
         for warning in warnings:
             _warn(warning, quiet)
         # A driver may have died between a result and this. A failed trial may have been in training again since.
         remove_checkpoints(folder, [result for result in known if result.done])
-        planner = Planner(checked, known, bundles=True)
+        planner = Planner(checked, known, bundles=bundle)
         progress = Progress(checked.study, planner, known, folder)
         progress.outlets += [*terminal_outlet(quiet), RunningFile(folder)]
         mirror = Mirror(folder, checked.study, known, lambda warning: _warn(warning, quiet))
@@ -254,7 +255,7 @@ def _what_changed(before: Study, checked: Checked, folder: Path) -> list[str]:
     return told
 
 
-def _recorded(checked: Checked) -> Recorded:
+def _recorded(checked: Checked, bundle: int) -> Recorded:
     from importlib.metadata import version
 
     packages = ("optuna", "pandas", "plotly", "ray")
@@ -265,6 +266,7 @@ def _recorded(checked: Checked) -> Recorded:
         commit=_commit(),
         task={**checked.identity.task, "function": checked.identity.function},
         task_source=source_hash(checked.task) if own else None,
+        bundle=bundle,
     )
 
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 class ArmPlan:
     """The plan of one arm: see Planner for next() and tell()."""
 
-    def __init__(self, checked: Checked, arm: str, known: Iterable[Result], bundles: bool) -> None:
+    def __init__(self, checked: Checked, arm: str, known: Iterable[Result], bundles: int) -> None:
         self.name = arm
         self.finished = False
         self._bundles = bundles
@@ -91,7 +91,7 @@ class ArmPlan:
         for phase, size in enumerate(phase_sizes(self._study, self.name)):
             adapts = self._study.phases(self.name)[phase].sampler in ADAPTIVE
             found = self._adapt(phase, size) if adapts else self._sequence(phase, size)
-            if self._bundles and not adapts:
+            if self._bundles > 1 and not adapts:
                 yield from self._together([self._first(each) for each in found if each is not None])
                 continue
             for configuration in found:
@@ -107,7 +107,7 @@ class ArmPlan:
         while self._books.waiting or self._second:
             yield None
         confirmed = [self._confirmed(best) for best in self._books.best()]
-        if self._bundles:
+        if self._bundles > 1:
             yield from self._together(confirmed)
             return
         for configuration, trials in confirmed:
@@ -129,7 +129,7 @@ class ArmPlan:
 
     def _together(self, planned: list[tuple[Configuration, Mapping[int, str]]]) -> Iterator[Pack | Bundle]:
         """Bundles of the configurations' trials; a pack where one trial is alone with its shape."""
-        found = chunks(self._study, planned, self._books.settled, self._books.halves)
+        found = chunks(self._study, self._bundles, planned, self._books.settled, self._books.halves)
         left = [
             [self._pack(each, chunk.trials[each.configuration_id]) for each in chunk.configurations] for chunk in found
         ]

@@ -6,7 +6,6 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from hpsearch.planning.arm import ArmPlan
-from hpsearch.planning.bundles import has_bundles
 from hpsearch.planning.pack import ArmCount, Bundle, Pack
 from hpsearch.results import Result
 
@@ -17,15 +16,15 @@ if TYPE_CHECKING:
 class Planner:
     """next() gives packs until `finished`; None: wait for a result or a suggestion. tell() takes the results.
 
-    bundles: whether next() gives packs of one shape together, where the study lets it (hpsearch.planning.bundles).
+    bundles: of how many trials a bundle is, of hpsearch.planning.bundles.bundle_size; next() gives no bundles where it
+    is 1.
     """
 
-    def __init__(self, checked: Checked, results: Iterable[Result], *, bundles: bool = False) -> None:
+    def __init__(self, checked: Checked, results: Iterable[Result], *, bundles: int = 1) -> None:
         known: dict[str, list[Result]] = {arm: [] for arm in checked.study.arms}
         for result in results:
             if result.arm in known:
                 known[result.arm].append(result)
-        bundles &= has_bundles(checked)
         self._arms = {arm: ArmPlan(checked, arm, mine, bundles) for arm, mine in known.items()}
         self._order = list(self._arms.values())
         self._turn = 0

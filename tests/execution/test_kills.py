@@ -45,7 +45,7 @@ sampling: [{sampler: qmc, configurations: 3}]
 seeds: 2
 confirm: {top: 1, seeds: 2}
 objectives: {val_accuracy: maximize, flops: minimize}
-resources: {concurrent: 2, retries: 5}
+resources: {concurrent: 2, retries: 5, pack: 4}
 """
 TRIALS = 2 * (3 + 2 + 4) + 3 * 2
 TARGETS = ("driver", "worker", "worker", "worker", "raylet", "gcs_server", "group", "everything")
@@ -187,6 +187,7 @@ def test_whatever_is_killed_whenever_the_table_is_that_of_a_run_left_alone(kille
     place.run("run", "study.yaml", "--out", "alone", "--no-dashboard")
     alone = load(place.folder / "alone")
     assert len(alone) == TRIALS and set(alone["status"]) <= set(DONE)
+    assert set(alone["together"]) == {1, 2, 4}  # what is suggested is trained alone
 
     kills = rounds = 0
     while kills < KILLS:

@@ -4,8 +4,9 @@ import random
 
 import pytest
 
-from hpsearch.planning import Bundle, Planner
+from hpsearch.planning import Bundle, Planner, bundle_size
 from hpsearch.results import Result
+from hpsearch.study import Recorded
 from tests.planning.harness import checked_of, result_of, run
 
 ARMS = {
@@ -37,7 +38,8 @@ def results_of(planned):
 
 def train(checked, known=(), at_once=1, draw=None, lines=None):
     """Rows of a run that is killed when so many lines are written, perhaps within a bundle; and what was given."""
-    planner, running, rows, given = Planner(checked, known, bundles=True), [], [], []
+    size = bundle_size(checked, None)
+    planner, running, rows, given = Planner(checked, known, bundles=size), [], [], []
     while lines is None or len(rows) < lines:
         while len(running) < at_once and (planned := planner.next()) is not None:
             running.append(planned)
@@ -125,3 +127,32 @@ def test_what_adapts_is_asked_pack_by_pack():
     rows, given = train(checked(["sam"], sampling, confirm="null"))
     assert [type(planned) for planned in given[-3:]] != [Bundle] * 3
     assert {row.sampling["sampler"] for row in rows if row.bundle} == {"random"}
+
+
+@pytest.mark.parametrize(
+    "places, more, size",
+    [
+        (1, {}, 24),
+        (4, {}, 111 // 16),  # 3 x 37 trials, four bundles for each place
+        (64, {}, 1),  # no place is left idle for a bundle's sake
+        (64, {"resources": "{pack: auto, concurrent: 2}"}, 111 // 8),
+        (64, {"resources": "{pack: 9}"}, 9),
+        (1, {"resources": "{pack: 1}"}, 1),
+        (1, {"stopping": "{scheduler: median}"}, 1),
+    ],
+)
+def test_how_large_a_bundle_is(monkeypatch, places, more, size):
+    monkeypatch.setattr("hpsearch.planning.bundles.os.cpu_count", lambda: places)
+    study = checked_of("{sam: " + ARMS["sam"] + "}", "[{sampler: random, configurations: 37}]", "3", **more)
+    assert bundle_size(study, None) == size
+
+
+def test_a_folder_keeps_the_size_that_it_was_begun_with(monkeypatch):
+    study = checked(["sam"], pack="auto", seeds="9")
+    monkeypatch.setattr("hpsearch.planning.bundles.os.cpu_count", lambda: 1)
+    begun = bundle_size(study, None)
+    before = study.study.model_copy(update={"recorded": Recorded(versions={}, bundle=begun)})
+    monkeypatch.setattr("hpsearch.planning.bundles.os.cpu_count", lambda: 64)
+    assert bundle_size(study, None) < bundle_size(study, before) == begun
+    assert bundle_size(checked(["sam"], pack="5"), before) == 5
+    assert bundle_size(study, None, joined=True) == 1
