@@ -5,7 +5,6 @@ from __future__ import annotations
 import ctypes
 import hashlib
 import json
-import math
 import os
 import statistics
 import sys
@@ -31,6 +30,7 @@ from hpsearch.training.packed import PackRun
 GAIN = 1.1  # times as many trials a second, at least: below, what was timed may have been luck
 LONGEST = 600.0  # seconds: what one program trains is kept when all of it has ended
 STEP = 0.04  # seconds of a trial's step, from which on there is no fixed cost worth sharing
+DATA = 2**31  # bytes: each trial has its own, where they depend on the seed
 BLOCKS, BLOCK = 3, 0.03  # that are timed of either way, in turn, and seconds of each
 
 Trials = Sequence[tuple[Settings, int]]
@@ -38,19 +38,17 @@ Trials = Sequence[tuple[Settings, int]]
 
 @dataclass(frozen=True)
 class Timing:
-    """Seconds that the trials take one after another (alone) and by one program (together).
+    """Seconds that the trials take one after another (alone) and by one program (together); why they were not timed."""
 
-    Where together is inf it was not worth timing, and alone is of one step.
-    """
-
-    alone: float
-    together: float
+    alone: float = 0.0
+    together: float = 0.0
+    why: str | None = None
 
     @property
     def refusal(self) -> str | None:
         """Why they are trained one after another; None where one program is quicker."""
-        if math.isinf(self.together):
-            return f"a step takes {self.alone:.2f} s: there is no fixed cost worth sharing"
+        if self.why is not None:
+            return self.why
         if self.together * GAIN > self.alone:
             return f"one program takes {self.together / self.alone:.2f} of the time"
         if self.together > LONGEST:
@@ -97,7 +95,7 @@ def _kept(path: Path, measure: Callable[[], Timing]) -> Timing:
 def _read(path: Path) -> Timing | None:
     try:
         data = json.loads(path.read_text())
-        return Timing(float(data["alone"]), float(data["together"]))
+        return Timing(float(data["alone"]), float(data["together"]), data["why"])
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
@@ -111,7 +109,10 @@ def _time(task: Task, trials: Trials, engine: Engine) -> Timing:
     begin_alone = _until_now(since, engine)
     step = _seconds(one.probe, 1, engine)
     if step > STEP:
-        return Timing(step, math.inf)
+        return Timing(why=f"a step takes {step:.2f} s: there is no fixed cost worth sharing")
+    data = len(trials) * sum(tensor.nbytes for split in one.splits.values() for tensor in split)
+    if data > DATA:
+        return Timing(why=f"their data would take {data / 2**30:.1f} GiB")
     since = time.perf_counter()
     pack = PackRun(task, trials, engine=engine)
     pack.probe()
