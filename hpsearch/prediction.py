@@ -68,7 +68,7 @@ def predict(checked: Checked, folder: Path) -> Prediction:
     """Exact for phases that do not adapt; for the others, the mean over random points of the arm's space.
 
     Seconds come from the folder's own trials; for the arms of a Task that has none, pieces of trials are timed, which
-    takes about 20 seconds. Raises RunError where that fails.
+    takes 20 to 30 seconds. Raises RunError where that fails.
     """
     study = checked.study
     results = [r for r in belonging(read_results(folder)[0], study, checked.identity) if r.done]

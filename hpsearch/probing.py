@@ -20,7 +20,7 @@ from hpsearch.study import Study
 from hpsearch.training.engine import SWITCHES
 from hpsearch.training.probe import Pieces
 
-SECONDS = 14.0  # of timing; with the processes' start about 20 on a laptop
+SECONDS = 12.0  # of timing; with the processes' start and bundles that were never timed 20 to 30 on a laptop
 SHAPES = 8  # of an arm that are timed
 PROCESSES = 16  # at most: more would say nothing new
 

@@ -31,7 +31,7 @@ GAIN = 1.1  # times as many trials a second, at least: below, what was timed may
 LONGEST = 600.0  # seconds: what one program trains is kept when all of it has ended
 STEP = 0.04  # seconds of a trial's step, from which on there is no fixed cost worth sharing
 DATA = 2**31  # bytes: each trial has its own, where they depend on the seed
-BLOCKS, BLOCK = 3, 0.03  # that are timed of either way, in turn, and seconds of each
+BLOCKS, BLOCK = 5, 0.03  # that are timed of either way, in turn, and seconds of each
 
 Trials = Sequence[tuple[Settings, int]]
 
@@ -69,7 +69,7 @@ def timing(task: Task, options: Mapping[str, Any], trials: Trials, engine: Engin
         "engine": [engine.recorded(), str(torch.__version__)],
     }
     key = hashlib.sha256(json.dumps(like, sort_keys=True, default=str).encode()).hexdigest()[:32]
-    return _kept(cache_folder() / "bundles" / f"{key}.json", lambda: _time(task, trials, engine))
+    return _kept(cache_folder() / "bundles" / f"{key}.json", lambda: time_trials(task, trials, engine))
 
 
 _IN_PROCESS: dict[Path, Timing] = {}
@@ -100,7 +100,7 @@ def _read(path: Path) -> Timing | None:
         return None
 
 
-def _time(task: Task, trials: Trials, engine: Engine) -> Timing:
+def time_trials(task: Task, trials: Trials, engine: Engine) -> Timing:
     """Of whole trials: start, steps and evaluations. Steps in turn, so that a change of speed hits both ways alike."""
     start(task, *trials[0], engine=engine)  # what a process does once: data
     since = time.perf_counter()

@@ -8,6 +8,7 @@ and F-SAM, 8 for 16 shards.
 
 from __future__ import annotations
 
+import itertools
 import statistics
 import sys
 import time
@@ -16,7 +17,9 @@ import torch
 
 from hpsearch.hyperparameters import Settings
 from hpsearch.tasks import Task
+from hpsearch.tasks.breast_cancer import BreastCancer
 from hpsearch.tasks.digits import Digits
+from hpsearch.training.bundle import keep_memory, time_trials
 from hpsearch.training.engine import Engine
 from hpsearch.training.loop import train
 from hpsearch.training.packed import train_pack
@@ -40,6 +43,7 @@ def main(trials: int = 15) -> None:
     for name, more in METHODS.items():
         _compare(f"mlp, {name}", Digits("mlp", 0.3), more, trials)
     _compare("convnet, sam", Digits("convnet", 0.3), METHODS["sam"], trials)
+    _found()
 
 
 def _compare(title: str, task: Task, more: dict[str, float], trials: int) -> None:
@@ -66,6 +70,26 @@ def _compare(title: str, task: Task, more: dict[str, float], trials: int) -> Non
         gains.append(f"{middle:.2f} ({low:.2f} to {high:.2f})")
     numbers = f"{milliseconds[0]:>13}{milliseconds[1]:>11}{milliseconds[2]:>11}{compiling:>11.0f}"
     print(f"{title:<20}{numbers}{gains[0]:>22}{gains[1]:>20}", flush=True)
+
+
+def _found() -> None:
+    """What `pack: auto` finds for the small tasks that ship, and goes by."""
+    keep_memory()
+    print(f"\nas `pack: auto` times them: times as many trials a second as one after another, {device_name()}")
+    print(f"{'':<24}{'3 trials':>12}{'24 trials':>12}")
+    tasks = {
+        "digits, mlp": Digits("mlp", 0.3),
+        "digits, convnet": Digits("convnet", 0.3),
+        "breast_cancer": BreastCancer(),
+    }
+    for (title, task), method in itertools.product(tasks.items(), ("sgd", "sam", "4 shards")):
+        row = f"{title}, {method}"
+        line = f"{row:<24}"
+        for trials in (3, 24):
+            chosen = Settings.merge({"epochs": 5, "batch_size": 64, "momentum": 0.9, **METHODS[method]})
+            found = time_trials(task, [(chosen, seed) for seed in range(trials)], Engine.choose("cpu"))
+            line += f"{found.alone / found.together:>12.2f}"
+        print(line, flush=True)
 
 
 if __name__ == "__main__":

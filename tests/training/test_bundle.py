@@ -65,7 +65,7 @@ def test_it_is_timed_what_is_quicker():
 )
 def test_what_is_refused(found, says, monkeypatch):
     assert (found.refusal is None) if says is None else says in found.refusal
-    monkeypatch.setattr(bundle, "_time", lambda *_: found)
+    monkeypatch.setattr(bundle, "time_trials", lambda *_: found)
     stage = run(order())
     assert (stage.refused, len(stage.ended)) == (found.refusal, 4 if says is None else 0)
     assert len(run(order(together=2)).ended) == 4  # where the study says how many, nothing is timed
@@ -82,7 +82,7 @@ def test_what_is_not_worth_it_is_not_timed_together(monkeypatch, limit, says):
 
 def test_what_was_timed_first_counts_for_every_process(folder, monkeypatch):
     times = iter([Timing(3.0, 1.0), Timing(1.0, 3.0), Timing(1.0, 4.0)])
-    monkeypatch.setattr(bundle, "_time", lambda *_: next(times))
+    monkeypatch.setattr(bundle, "time_trials", lambda *_: next(times))
     assert timing(TASK, {}, TRIALS, CPU) == timing(TASK, {}, TRIALS, CPU) == Timing(3.0, 1.0)
     bundle._IN_PROCESS.clear()  # another process
     assert timing(TASK, {}, TRIALS, CPU) == Timing(3.0, 1.0)
@@ -94,11 +94,11 @@ def test_what_was_timed_first_counts_for_every_process(folder, monkeypatch):
 
     file.unlink()
     bundle._IN_PROCESS.clear()
-    monkeypatch.setattr(bundle, "_time", slower)
+    monkeypatch.setattr(bundle, "time_trials", slower)
     assert timing(TASK, {}, TRIALS, CPU) == Timing(5.0, 2.0) and os.listdir(folder) == [file.name]
     file.write_text("{")
     bundle._IN_PROCESS.clear()
-    monkeypatch.setattr(bundle, "_time", lambda *_: Timing(1.0, 9.0))
+    monkeypatch.setattr(bundle, "time_trials", lambda *_: Timing(1.0, 9.0))
     assert timing(TASK, {}, TRIALS, CPU) == Timing(1.0, 9.0)  # what cannot be read is timed again
 
 
@@ -113,7 +113,7 @@ def test_what_was_timed_first_counts_for_every_process(folder, monkeypatch):
     ids=lambda other: next(iter(other)),
 )
 def test_other_trials_are_timed_on_their_own(folder, monkeypatch, other):
-    monkeypatch.setattr(bundle, "_time", lambda *_: Timing(1.0, 1.0))
+    monkeypatch.setattr(bundle, "time_trials", lambda *_: Timing(1.0, 1.0))
     base = {"task": TASK, "options": {}, "trials": TRIALS, "engine": CPU}
     timing(**base)
     timing(**{**base, "trials": TRIALS[::-1]})
@@ -126,7 +126,7 @@ def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
     monkeypatch.setenv("HPSEARCH_CACHE", str(tmp_path / "file" / "below"))
     (tmp_path / "file").touch()
     times = iter([Timing(3.0, 1.0)])
-    monkeypatch.setattr(bundle, "_time", lambda *_: next(times))
+    monkeypatch.setattr(bundle, "time_trials", lambda *_: next(times))
     assert timing(TASK, {}, TRIALS, CPU) == timing(TASK, {}, TRIALS, CPU) == Timing(3.0, 1.0)
 
 
