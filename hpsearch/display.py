@@ -69,8 +69,8 @@ def time_left(status: RunStatus) -> str:
 
 def describe_pack(pack: RunningPack) -> str:
     """'fsam, seeds 0-2: rho=0.1, lr=0.3', or 'fsam, seeds 0-2: 8 configurations together'."""
-    if pack.together > 1:
-        return f"{_cut(pack.arm, 24)}, {describe_seeds(pack.seeds)}: {pack.together} configurations together"
+    if pack.configurations > 1:
+        return f"{_cut(pack.arm, 24)}, {describe_seeds(pack.seeds)}: {pack.configurations} configurations together"
     params = ", ".join(f"{key}={_value(value)}" for key, value in pack.params.items())
     return f"{_cut(pack.arm, 24)}, {describe_seeds(pack.seeds)}: {params or 'nothing is searched'}"
 

@@ -47,7 +47,7 @@ _SAMPLING: Mapping[str, tuple[type, ...]] = {
     "generation": (int, _NONE),
     "confirm": (bool,),
 }
-_BUNDLE: Mapping[str, tuple[type, ...]] = {"key": (str,), "trials": (int,)}
+_BUNDLE: Mapping[str, tuple[type, ...]] = {"key": (str,), "trials": (int,), "together": (bool,)}
 _INSIDE: Mapping[str, tuple[type, ...]] = {  # of the values in a mapping
     "params": (str, int, float, bool, _NONE),
     "fixed": (str, int, float, bool, _NONE),

@@ -78,6 +78,7 @@ def predict(checked: Checked, folder: Path) -> Prediction:
     concurrent = fit if study.resources.concurrent == "auto" else min(fit, study.resources.concurrent)
     by_arm = {arm: [result for result in results if result.arm == arm] for arm in study.arms}
     before = read_study(folder / "study.yaml") if (folder / "study.yaml").is_file() else None
+    before = before if before is not None and before.name == study.name else None
     size = bundle_size(checked, before)
     timed: dict[str, Timed] = {}
     if not checked.identity.function:

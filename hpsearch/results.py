@@ -50,7 +50,7 @@ class Result:
     device: str | None = None
     threads: int | None = None
     engine: Mapping[str, bool] = field(default_factory=dict)  # channels_last, tf32, compile
-    bundle: Mapping[str, Any] | None = None  # of one trained by one program with others: key, trials
+    bundle: Mapping[str, Any] | None = None  # that it was planned in: key, trials, together: trained by one program
     concurrent: int | None = None
     versions: Mapping[str, str] = field(default_factory=dict)
     started: str | None = None
@@ -266,7 +266,8 @@ def to_table(results: Iterable[Result]) -> pandas.DataFrame:
         row = {name: getattr(result, name) for name in plain}
         for group in nested:
             row.update({f"{group}.{key}": value for key, value in getattr(result, group).items()})
-        row["together"] = result.bundle["trials"] if result.bundle else 1
+        bundle = result.bundle if result.bundle and result.bundle["together"] else {"trials": 1}
+        row["together"] = bundle["trials"] if "hpsearch" in result.versions else None  # others' rows do not say
         rows.append(row)
     columns = [
         *plain,

@@ -13,15 +13,15 @@ from typing import Any
 
 @dataclass(frozen=True)
 class RunningPack:
-    """A pack in training. seeds: those without a result yet. since: seconds since 1970. together: configurations that
-    one program trains; where there are several, params are of none and seeds of all.
+    """A pack in training. seeds: those without a result yet. since: seconds since 1970. configurations:
+    how many one program trains; where there are several, params are of none and seeds of all.
     """
 
     arm: str
     params: Mapping[str, Any]
     seeds: tuple[int, ...]
     since: float
-    together: int = 1
+    configurations: int = 1
 
 
 @dataclass(frozen=True)
@@ -62,7 +62,7 @@ def read_running(folder: Path) -> Running | None:
     try:
         data = json.loads((folder / "running.json").read_text())
         packs = tuple(
-            RunningPack(str(p["arm"]), dict(p["params"]), _seeds(p), float(p["since"]), int(p.get("together", 1)))
+            RunningPack(str(p["arm"]), dict(p["params"]), _seeds(p), float(p["since"]), int(p.get("configurations", 1)))
             for p in data["packs"]
         )
         return Running(

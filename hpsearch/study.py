@@ -169,6 +169,13 @@ class Stopping(Model):
         return self
 
 
+class Bundles(Model):
+    """How large `pack: auto` made bundles for a study of so many trials."""
+
+    size: Annotated[int, whole(1, 1000)]
+    trials: Annotated[int, whole(0, 10**9)]
+
+
 class Recorded(Model):
     """Written into the run folder's study.yaml; not meant to be written by hand."""
 
@@ -176,7 +183,7 @@ class Recorded(Model):
     commit: str | None = None
     task: dict[str, Any] = Field(default_factory=dict)
     task_source: str | None = None
-    bundle: int | None = None  # trials
+    bundles: Bundles | None = None
 
 
 def _folders(value: Any) -> Any:

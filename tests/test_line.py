@@ -54,8 +54,8 @@ def test_a_line_of_an_earlier_or_a_later_version_is_read():
         ({"attempt": "1"}, "attempt is '1'"),
         ({"versions": "1"}, "versions is '1'"),
         ({"bundle": "1"}, "bundle is '1'"),
-        ({"bundle": {"key": "a"}}, "bundle has no trials"),
-        ({"bundle": {"key": "a", "trials": 2.0}}, "bundle.trials is 2.0"),
+        ({"bundle": {"key": "a"}}, "bundle has no together, trials"),
+        ({"bundle": {"key": "a", "trials": 2.0, "together": True}}, "bundle.trials is 2.0"),
     ],
 )
 def test_a_value_of_the_wrong_kind_is_told(changes, said):

@@ -68,7 +68,7 @@ class Exchange:
             threads=self._capacity.cpus,
             device="cuda" if self._capacity.gpus else "cpu",
             engine={name: getattr(study.resources, name) for name in SWITCHES},
-            together=study.resources.pack,
+            pack=study.resources.pack,
         )
 
     def _params(self, arm: str, params: Params) -> Mapping[str, Any]:
@@ -77,16 +77,9 @@ class Exchange:
             return {**study.arms[arm].fixed, **params}
         return vars(study.settings(arm, params))
 
-    def result(
-        self,
-        pack: Pack,
-        report: Report,
-        attempt: int,
-        since: tuple[float, float] | None,
-        bundle: Bundle | None = None,
-    ) -> Result:
+    def result(self, pack: Pack, report: Report, attempt: int, since: tuple[float, float] | None) -> Result:
         """The line for a trial that ended. since: time.time() and time.monotonic() of when it was given; None if it did
-        not wait. bundle: that it was trained in.
+        not wait.
         """
         outcome, study = report["outcome"], self._checked.study
         self._note_torch(report)
@@ -103,8 +96,13 @@ class Exchange:
             **{key: report[key] for key in ("host", "device", "threads", "engine", "started")},
             versions={"hpsearch": __version__, "torch": report["torch"]},
             seconds_waiting=max(0.0, round(waited, 3)),
-            bundle=None if bundle is None else {"key": bundle.key, "trials": len(bundle.members)},
         )
+
+    def note_refusal(self, arm: str, why: str, raised: bool) -> None:
+        """That a bundle is trained pack by pack; where that is `auto`'s own choice, nobody needs to be told."""
+        note = f"{arm}: trials that were to be trained together are trained one after another: {why}"
+        if (raised or self._checked.study.resources.pack != "auto") and note not in self.notes:
+            self.notes.append(note)
 
     def _note_torch(self, report: Report) -> None:
         """Other builds of torch are on other machines only; what they computed is told apart by the row's versions."""

@@ -27,10 +27,10 @@ from hpsearch.execution.session import agents, own_processes, ray_session
 from hpsearch.execution.shipping import shipment
 from hpsearch.execution.temporary import held_session
 from hpsearch.interchange.mirror import Mirror
-from hpsearch.planning import Planner, bundle_size
+from hpsearch.planning import Planner, bundle_size, has_bundles, total_trials
 from hpsearch.results import DONE, Result, RunFolder, belonging, checkpoint_of, read_results, remove_checkpoints
 from hpsearch.status import failures
-from hpsearch.study import Recorded, Study, build_study, later_version, load_study, read_study
+from hpsearch.study import Bundles, Recorded, Study, build_study, later_version, load_study, read_study
 from hpsearch.tasks.registry import source_hash
 from hpsearch.yamlfile import Document, parse_yaml
 
@@ -103,7 +103,7 @@ def run_checked(
                 f"{set_aside} trials in {folder} are not part of the study as it stands now: kept, set aside"
             )
         bundle = bundle_size(checked, before, joined=cluster is not None)
-        recorded = _recorded(checked, bundle)
+        recorded = _recorded(checked, bundle, before)
         run_folder.write_study(checked.study.model_copy(update={"recorded": recorded}))
         for warning in warnings:
             _warn(warning, quiet)
@@ -255,18 +255,21 @@ def _what_changed(before: Study, checked: Checked, folder: Path) -> list[str]:
     return told
 
 
-def _recorded(checked: Checked, bundle: int) -> Recorded:
+def _recorded(checked: Checked, bundle: int, before: Study | None) -> Recorded:
     from importlib.metadata import version
 
     packages = ("optuna", "pandas", "plotly", "ray")
     versions = {"hpsearch": __version__, "python": platform.python_version(), "torch": str(torch.__version__)}
     own = ":" in checked.study.task.name
+    bundles = None if before is None or before.recorded is None else before.recorded.bundles
+    if has_bundles(checked) and checked.study.resources.pack == "auto":
+        bundles = Bundles(size=bundle, trials=total_trials(checked.study))
     return Recorded(
         versions={**versions, **{name: version(name) for name in packages}},
         commit=_commit(),
         task={**checked.identity.task, "function": checked.identity.function},
         task_source=source_hash(checked.task) if own else None,
-        bundle=bundle,
+        bundles=bundles,
     )
 
 

@@ -79,7 +79,8 @@ class Running:
             return RunningPack(configuration.arm, configuration.params, tuple(self.pack.seeds), self.given)
         seeds = tuple(sorted({member.seed for member in self.bundle.members}))
         configurations = len({tuple(member.params.items()) for member in self.bundle.members})
-        return RunningPack(configuration.arm, {}, seeds, self.given, configurations)
+        params = configuration.params if configurations == 1 else {}
+        return RunningPack(configuration.arm, params, seeds, self.given, configurations)
 
 
 class PackSearcher(Searcher):
@@ -161,7 +162,9 @@ class PackSearcher(Searcher):
         self._take(running, result or {})
         if running.stopped:
             self._end(running, json.loads((result or {})["waiting"]))
-        if (result or {}).get("refused") is not None:
+        refused = (result or {}).get("refused")
+        if refused is not None:
+            self._exchange.note_refusal(running.pack.configuration.arm, refused, (result or {})["raised"])
             self._one_by_one(running)
             return
         self._retry(running)
@@ -210,7 +213,8 @@ class PackSearcher(Searcher):
             attempt = pack.attempts[trial_id] + running.failures[trial_id]
             if outcome["status"] == "failed" and self._is_given_again(running, trial_id, outcome["out_of_memory"]):
                 continue
-            kept.append(self._exchange.result(pack, report, attempt, since, running.bundle))
+            bundle = pack.bundle if running.bundle is None else running.bundle.recorded(together=True)
+            kept.append(replace(self._exchange.result(pack, report, attempt, since), bundle=bundle))
             self._shares.learn(kept[-1], report["device_memory"])
         self._tell(running, kept)
 
@@ -230,7 +234,9 @@ class PackSearcher(Searcher):
 
     def _one_by_one(self, running: Running) -> None:
         """The packs of a bundle, each on its own; the first one next."""
-        self._again += [Running((pack,)) for pack in reversed(running.packs) if pack.seeds]
+        assert running.bundle is not None
+        bundle = replace(running.bundle, packs=running.packs)
+        self._again += [Running((pack,)) for pack in reversed(bundle.one_by_one())]
 
     def _lost(self, running: Running) -> None:
         """The worker died: what it had not reported is trained again, and given up after the retries."""
@@ -238,7 +244,7 @@ class PackSearcher(Searcher):
         running.nodes += running.node_died
         excused = running.node_died and running.nodes <= NODES
         running.node_died = False
-        if running.bundle is not None:
+        if running.bundle is not None and running.unended():
             # Whole once more, for the same bits; then one by one, so that the others are kept where one is the reason.
             running.died += not excused
             if running.died > 1:

@@ -63,7 +63,7 @@ class PackWorker(tune.Trainable):
             self._voice.ended(stage.ended, not self._left)
         result: dict[str, Any] = {"done": not self._left, "reports": json.dumps(ended), "pack": 0}
         if stage.refused is not None:
-            result["refused"] = stage.refused
+            result |= {"refused": stage.refused, "raised": stage.raised}
         if stage.milestone is not None:
             result |= {"milestone": stage.milestone, "waiting": json.dumps(list(map(as_dict, stage.waiting)))}
         return result

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from hpsearch.planning.bundles import bundle_size, has_bundles
+    from hpsearch.planning.bundles import bundle_size, has_bundles, total_trials
     from hpsearch.planning.pack import ArmCount, Bundle, Configuration, Pack
     from hpsearch.planning.planner import Planner
     from hpsearch.planning.sizes import expected_sizes, most_trials, phase_sizes, planned_trials
@@ -26,6 +26,7 @@ __all__ = [
     "most_trials",
     "phase_sizes",
     "planned_trials",
+    "total_trials",
 ]
 
 _HOME = {
@@ -36,6 +37,7 @@ _HOME = {
     "Planner": "planner",
     "bundle_size": "bundles",
     "has_bundles": "bundles",
+    "total_trials": "bundles",
 }
 
 

@@ -139,10 +139,13 @@ class ArmPlan:
                 self._settle(configuration)
         for chunk, packs in zip(found, left, strict=True):
             missing = tuple(pack for pack in packs if pack is not None)
-            if len(chunk.members) > 1 and missing:
-                yield Bundle(missing, chunk.members)
-            else:
+            bundle = Bundle(missing, chunk.members)
+            if len(chunk.members) == 1:
                 yield from missing
+            elif bundle.key in self._books.one_by_one:
+                yield from bundle.one_by_one()
+            elif missing:
+                yield bundle
 
     def _pack(self, configuration: Configuration, trials: Mapping[int, str]) -> Pack | None:
         """What is left of these trials; None where that is nothing."""

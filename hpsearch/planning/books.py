@@ -21,7 +21,7 @@ class Books:
 
     planned: the configurations of the plan so far, in order. waiting: configuration_id -> its trials that are not back.
     Of what an earlier run did, settled: trials that are done, with all that the same program trained; halves: those
-    that are done without it -> the bundle's key.
+    that are done without it -> the bundle's key; one_by_one: keys of bundles that no program trains.
     """
 
     def __init__(self, checked: Checked, arm: str, known: Iterable[Result]) -> None:
@@ -29,7 +29,7 @@ class Books:
         self.waiting: dict[str, set[str]] = {}
         self._study, self._identity, self._arm = checked.study, checked.identity, arm
         self._results = {result.trial_id: result for result in known}
-        self.settled, self.halves = _by_bundle(self._results.values())
+        self.settled, self.halves, self.one_by_one = _by_bundle(self._results.values())
         self._ids: dict[str, Mapping[int, str]] = {}  # configuration_id -> first seeds -> trial_id
         self._trials: set[str] = set()  # planned
         self._ended = 0  # of them
@@ -153,7 +153,7 @@ class Books:
         return values_of(results, self._study.objective)
 
 
-def _by_bundle(results: Iterable[Result]) -> tuple[set[str], dict[str, str]]:
+def _by_bundle(results: Iterable[Result]) -> tuple[set[str], dict[str, str], set[str]]:
     done = [result for result in results if result.done]
     seen = Counter(result.bundle["key"] for result in done if result.bundle)
     halves = {
@@ -161,4 +161,5 @@ def _by_bundle(results: Iterable[Result]) -> tuple[set[str], dict[str, str]]:
         for result in done
         if result.bundle and seen[result.bundle["key"]] < result.bundle["trials"]
     }
-    return {result.trial_id for result in done} - halves.keys(), halves
+    one_by_one = {result.bundle["key"] for result in done if result.bundle and not result.bundle["together"]}
+    return {result.trial_id for result in done} - halves.keys(), halves, one_by_one

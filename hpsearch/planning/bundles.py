@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Hashable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 from hpsearch.planning.pack import Configuration, Member, key_of
@@ -34,37 +35,44 @@ class Chunk:
             for seed, trial_id in self.trials[configuration.configuration_id].items()
         )
 
-    @property
+    @cached_property
     def key(self) -> str:
+        """Of the whole chunk: asked for when it is made."""
         return key_of(member.trial_id for member in self.members)
 
     def add(self, configuration: Configuration, trials: Mapping[int, str]) -> int:
         self.configurations.append(configuration)
         self.trials[configuration.configuration_id] = trials
-        return len(self.members)
+        return sum(map(len, self.trials.values()))
 
 
 def has_bundles(checked: Checked) -> bool:
     """Whether phases that do not adapt are planned in bundles. Where packs may be stopped, each is judged alone."""
     study = checked.study
-    return not checked.identity.function and study.resources.pack != 1 and study.stopping is None
+    shared = {"seconds", "peak_memory_bytes"} & study.objectives.keys()  # in a bundle they are not a trial's own
+    return not checked.identity.function and study.resources.pack != 1 and study.stopping is None and not shared
 
 
 def bundle_size(checked: Checked, before: Study | None, *, joined: bool = False) -> int:
-    """Trials in a bundle, at most (the seeds of a configuration stay together); 1 where there are none.
+    """Trials with which a bundle is full (the seeds of a configuration stay together); 1 where there are none.
 
-    before: what the run folder was last run with, whose size stays: the last bits of its trials hang on it. joined: on
-    a cluster, whose nodes come and go.
+    before: what the run folder was last run with. As long as the number of trials is the same, its size stays: their
+    last bits hang on it. joined: on a cluster, whose nodes come and go.
     """
     study = checked.study
     if not has_bundles(checked):
         return 1
     if study.resources.pack != "auto":
         return study.resources.pack
-    if before is not None and before.recorded is not None and before.recorded.bundle is not None:
-        return before.recorded.bundle
-    trials = sum(planned_trials(study, arm) for arm in study.arms)
+    trials = total_trials(study)
+    recorded = before.recorded.bundles if before is not None and before.recorded is not None else None
+    if recorded is not None and recorded.trials == trials:
+        return recorded.size
     return max(1, min(MOST, trials // (ROUNDS * _places(study.resources, joined))))
+
+
+def total_trials(study: Study) -> int:
+    return sum(planned_trials(study, arm) for arm in study.arms)
 
 
 def _places(resources: Resources, joined: bool) -> int:
@@ -75,7 +83,8 @@ def _places(resources: Resources, joined: bool) -> int:
         return CLUSTER if resources.concurrent == "auto" else resources.concurrent
     fit = max(1, (os.cpu_count() or 1) // resources.cpus)
     if resources.gpus != 0 and torch.cuda.is_available():
-        fit = min(fit, torch.cuda.device_count())
+        share = 1.0 if resources.gpus == "auto" else float(resources.gpus)
+        fit = max(1, min(fit, int(torch.cuda.device_count() / share)))
     return fit if resources.concurrent == "auto" else min(fit, resources.concurrent)
 
 
@@ -88,19 +97,23 @@ def chunks(
 ) -> list[Chunk]:
     """The configurations of a phase with their trials, as chunks of one shape each; those without a trial left out.
 
-    size: trials in one, at most, but the seeds of a configuration stay together. done: trials that are not trained
-    again, whatever becomes of the others. halves: done trials of bundles that a run left half written -> the bundle's
-    key: where the plan has that bundle still, it is trained whole again.
+    size: of trials, with which a chunk is full; the seeds of a configuration stay together. done: trials that are not
+    trained again, whatever becomes of the others. halves: done trials of bundles that a run left half written -> the
+    bundle's key, in the order of arrival: where the plan has that bundle still, it is trained whole again.
     """
-    open_trials = [(configuration, _without(trials, done)) for configuration, trials in planned]
-    found = _chunks(study, size, open_trials)
-    keys = {chunk.key for chunk in found}
-    obsolete = {trial_id for trial_id, key in halves.items() if key not in keys}
-    if obsolete:
-        found = _chunks(
-            study, size, [(configuration, _without(trials, obsolete)) for configuration, trials in open_trials]
+    age = {key: index for index, key in reversed(list(enumerate(halves.values())))}
+    left_out = set(done)
+    while True:
+        found = _chunks(study, size, [(configuration, _without(trials, left_out)) for configuration, trials in planned])
+        foreign = (
+            {key for m in chunk.members if (key := halves.get(m.trial_id, chunk.key)) != chunk.key} for chunk in found
         )
-    return found
+        # The plan has changed since: what was left of the oldest of these is done, as other plans' trials are.
+        mixed = next(filter(None, foreign), None)
+        if mixed is None:
+            return found
+        oldest = min(mixed, key=age.__getitem__)
+        left_out |= {trial_id for trial_id, key in halves.items() if key == oldest}
 
 
 def _chunks(study: Study, size: int, planned: Iterable[tuple[Configuration, Mapping[int, str]]]) -> list[Chunk]:

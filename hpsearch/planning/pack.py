@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,11 +29,15 @@ def place(phase: int, index: int, sampler: str, generation: int | None = None) -
 
 @dataclass(frozen=True)
 class Pack:
-    """Trials that run together: seeds of one configuration that have no result yet."""
+    """Trials that run together: seeds of one configuration that have no result yet.
+
+    bundle: that it was planned in, where that is trained pack by pack.
+    """
 
     configuration: Configuration
     seeds: Mapping[int, str]  # seed -> trial_id
     attempts: Mapping[str, int]  # trial_id -> the attempt that this is, from 1
+    bundle: Mapping[str, Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -55,10 +60,18 @@ class Bundle:
     packs: tuple[Pack, ...]
     members: tuple[Member, ...]
 
-    @property
+    @cached_property
     def key(self) -> str:
         """The same for the same trials."""
         return key_of(member.trial_id for member in self.members)
+
+    def recorded(self, together: bool) -> dict[str, Any]:
+        """What its trials' results say of it. together: whether one program has trained them."""
+        return {"key": self.key, "trials": len(self.members), "together": together}
+
+    def one_by_one(self) -> tuple[Pack, ...]:
+        """Its packs, to be trained each on its own. They stay of the bundle: what is left of it is not bundled anew."""
+        return tuple(replace(pack, bundle=self.recorded(together=False)) for pack in self.packs if pack.seeds)
 
 
 def key_of(trial_ids: Iterable[str]) -> str:

@@ -14,10 +14,10 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from tempfile import NamedTemporaryFile
 from typing import Any
 
 import torch
+from torch.nn.modules.dropout import _DropoutNd
 
 from hpsearch.hyperparameters import Settings
 from hpsearch.tasks.data.cache import cache_folder
@@ -26,6 +26,7 @@ from hpsearch.tasks.registry import source_hash
 from hpsearch.training.engine import Engine
 from hpsearch.training.loop import start
 from hpsearch.training.packed import PackRun
+from hpsearch.training.stack import NotStackable
 
 GAIN = 1.1  # times as many trials a second, at least: below, what was timed may have been luck
 LONGEST = 600.0  # seconds: what one program trains is kept when all of it has ended
@@ -37,32 +38,61 @@ Trials = Sequence[tuple[Settings, int]]
 
 
 @dataclass(frozen=True)
-class Timing:
-    """Seconds that the trials take one after another (alone) and by one program (together); why they were not timed."""
+class Way:
+    """Seconds of one of two ways: until the first step is done, of a step, of an evaluation; of all its trials."""
 
-    alone: float = 0.0
-    together: float = 0.0
+    begin: float
+    step: float
+    evaluation: float
+
+    def seconds(self, steps: float, epochs: float) -> float:
+        """Of whole trials; steps: of an epoch."""
+        return self.begin + epochs * (steps * self.step + self.evaluation) + self.evaluation
+
+
+@dataclass(frozen=True)
+class Timing:
+    """What was timed with so many trials: a trial alone, and all by one program; why not, where that is known before.
+
+    data: bytes of a trial's.
+    """
+
+    trials: int = 1
+    steps: int = 0
+    data: int = 0
+    alone: Way | None = None
+    together: Way | None = None
     why: str | None = None
 
-    @property
-    def refusal(self) -> str | None:
-        """Why they are trained one after another; None where one program is quicker."""
+    def seconds(self, trials: Trials) -> tuple[float, float]:
+        """What these take one after another, and by one program."""
+        assert self.alone is not None and self.together is not None
+        epochs, count = statistics.fmean(settings.epochs for settings, _ in trials), len(trials)
+        alone, together = (way.seconds(self.steps, epochs) for way in (self.alone, self.together))
+        return count * alone, count / self.trials * together
+
+    def refusal(self, trials: Trials) -> str | None:
+        """Why these are trained one after another; None where one program is quicker."""
         if self.why is not None:
             return self.why
-        if self.together * GAIN > self.alone:
-            return f"one program takes {self.together / self.alone:.2f} of the time"
-        if self.together > LONGEST:
-            return f"one program would take {self.together:.0f} s, and be kept only when it ends"
+        if self.data * len(trials) > DATA:
+            return f"their data would take {self.data * len(trials) / 2**30:.1f} GiB"
+        alone, together = self.seconds(trials)
+        if together * GAIN > alone:
+            return f"one program takes {together / alone:.2f} of the time"
+        if together > LONGEST:
+            return f"one program would take {together:.0f} s, and be kept only when it ends"
         return None
 
 
 def timing(task: Task, options: Mapping[str, Any], trials: Trials, engine: Engine) -> Timing:
     """What was timed on this machine before, in this process or another one, for trials like these; else what is now.
 
-    Kept, so that a run which goes on, or is made again, computes what it computed. Raises NotStackable.
+    Kept, so that a run which goes on, or is made again, computes what it computed.
     """
+    kind = type(task)
     like = {
-        "task": [source_hash(type(task)), dict(options)],
+        "task": [kind.__module__, kind.__qualname__, source_hash(kind), dict(options)],
         "shape": trials[0][0].shape(),
         "trials": len(trials).bit_length(),
         "machine": [os.uname().nodename, _device_name(engine), torch.get_num_threads()],
@@ -82,52 +112,66 @@ def _kept(path: Path, measure: Callable[[], Timing]) -> Timing:
         if found is None:
             found = measure()
             with suppress(OSError):
-                path.parent.mkdir(parents=True, exist_ok=True)
-                with NamedTemporaryFile("w", dir=path.parent, prefix=f".{path.name}.") as file:
-                    json.dump(asdict(found), file)
-                    file.flush()
-                    os.link(file.name, path)
+                _write(path, found)
             found = _read(path) or found
         _IN_PROCESS[path] = found
     return _IN_PROCESS[path]
 
 
+def _write(path: Path, found: Timing) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        with beside.open("w") as file:
+            json.dump(asdict(found), file)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(beside, path)
+    except OSError:
+        if _read(path) is None:  # torn, or a file system without such links
+            beside.replace(path)
+    finally:
+        beside.unlink(missing_ok=True)
+
+
 def _read(path: Path) -> Timing | None:
     try:
         data = json.loads(path.read_text())
-        return Timing(float(data["alone"]), float(data["together"]), data["why"])
+        ways = {name: None if data[name] is None else Way(**data[name]) for name in ("alone", "together")}
+        return Timing(**{**data, **ways})
     except (OSError, ValueError, KeyError, TypeError):
         return None
 
 
 def time_trials(task: Task, trials: Trials, engine: Engine) -> Timing:
-    """Of whole trials: start, steps and evaluations. Steps in turn, so that a change of speed hits both ways alike."""
+    """Start, steps and evaluations. Steps in turn, so that a change of speed hits both ways alike."""
     start(task, *trials[0], engine=engine)  # what a process does once: data
     since = time.perf_counter()
     one = start(task, *trials[0], engine=engine)
     one.probe()
     begin_alone = _until_now(since, engine)
-    step = _seconds(one.probe, 1, engine)
+    if any(isinstance(module, _DropoutNd) and module.p for module in one.model.modules()):
+        return Timing(why="the network draws random numbers as it trains (dropout), others in each bundle")
+    step = min(_seconds(one.probe, 1, engine) for _ in range(3))
     if step > STEP:
         return Timing(why=f"a step takes {step:.2f} s: there is no fixed cost worth sharing")
-    data = len(trials) * sum(tensor.nbytes for split in one.splits.values() for tensor in split)
-    if data > DATA:
-        return Timing(why=f"their data would take {data / 2**30:.1f} GiB")
-    since = time.perf_counter()
-    pack = PackRun(task, trials, engine=engine)
-    pack.probe()
-    begin_pack = _until_now(since, engine)
+    data = sum(tensor.nbytes for split in one.splits.values() for tensor in split)
+    if data * len(trials) > DATA:
+        return Timing(data=data)
+    try:
+        since = time.perf_counter()
+        pack = PackRun(task, trials, engine=engine)
+        pack.probe()
+        begin_pack = _until_now(since, engine)
+    except NotStackable as error:
+        return Timing(why=str(error))
     ways: Sequence[Callable[[], object]] = (one.probe, pack.probe)
     counts = [max(1, round(BLOCK / _seconds(way, 1, engine))) for way in ways]
     blocks = [[_seconds(way, count, engine) for way, count in zip(ways, counts, strict=True)] for _ in range(BLOCKS)]
     steps = [statistics.median(each) for each in zip(*blocks, strict=True)]
     evaluations = [_seconds(lambda: one.evaluate("val"), 1, engine), _seconds(pack.evaluate, 1, engine)]
-    epochs = statistics.fmean(settings.epochs for settings, _ in trials)
-    alone, together = (
-        begin + epochs * (pack.steps * each + evaluation) + evaluation
-        for begin, each, evaluation in zip((begin_alone, begin_pack), steps, evaluations, strict=True)
-    )
-    return Timing(len(trials) * alone, together)
+    alone, together = map(Way, (begin_alone, begin_pack), steps, evaluations)
+    return Timing(len(trials), pack.steps, data, alone, together)
 
 
 def _seconds(call: Callable[[], object], count: int, engine: Engine) -> float:

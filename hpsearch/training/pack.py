@@ -27,6 +27,7 @@ from hpsearch.training.loop import start
 from hpsearch.training.milestones import Milestones
 from hpsearch.training.outcome import Cost, Outcome
 from hpsearch.training.packed import train_pack
+from hpsearch.training.stack import NotStackable
 from hpsearch.training.store import File, Store
 
 ERROR_LINES = 12  # of a traceback that are kept
@@ -43,7 +44,7 @@ class PackOrder:
     training function must report. engine: of hpsearch.training.engine.SWITCHES. checkpoints: by seed, the file that a
     long trial is kept in. milestones: of hpsearch.training.milestones.Milestones, where the pack may be stopped early;
     None where it may not. bundle: where several packs are to be trained by one program, (params, seed) of each trial;
-    params, seeds and checkpoints are empty then. together: resources.pack.
+    params, seeds and checkpoints are empty then. pack: resources.pack.
     """
 
     task: str
@@ -58,7 +59,7 @@ class PackOrder:
     checkpoints: Mapping[str, str] = field(default_factory=dict)
     milestones: Mapping[str, Any] | None = None
     bundle: tuple[tuple[Mapping[str, Any], int], ...] = ()
-    together: str | int = "auto"
+    pack: str | int = "auto"
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -87,13 +88,14 @@ class TrialReport:
 class Stage:
     """A piece of a pack. ended: trials that ended in it. milestone: the epoch at which the others wait, and waiting:
     what each would come to if it were stopped there; None and empty where nothing waits. refused: why a bundle's packs
-    are to be trained one by one.
+    are to be trained one by one; raised: it was an exception.
     """
 
     ended: tuple[TrialReport, ...]
     milestone: int | None = None
     waiting: tuple[TrialReport, ...] = ()
     refused: str | None = None
+    raised: bool = False
 
 
 def run_pack(order: PackOrder, store: MakeStore = File) -> Generator[Stage]:
@@ -133,9 +135,12 @@ def run_bundle(order: PackOrder) -> Stage:
     started = _now()
     try:
         outcomes = _run_bundle(order)
+    except NotStackable as error:
+        return Stage((), refused=str(error))
     except Exception as error:  # which of its trials it is that cannot be trained shows when each is alone
-        _failed(order, error)
-        return Stage((), refused=f"{type(error).__name__}: {str(error).strip().splitlines()[0] if str(error) else ''}")
+        lines = _last_lines(error)
+        _forget(error)
+        return Stage((), refused=lines.splitlines()[-1], raised=True)
     if isinstance(outcomes, str):
         return Stage((), refused=outcomes)
     reports = [
@@ -151,8 +156,8 @@ def _run_bundle(order: PackOrder) -> list[Outcome] | str:
     trials = [(Settings.merge(params), seed) for params, seed in order.bundle]
     engine = Engine.choose(order.device, trials[0][0].precision, order.engine)
     keep_memory()
-    if order.together == "auto":
-        refusal = timing(task, order.options, trials, engine).refusal
+    if order.pack == "auto":
+        refusal = timing(task, order.options, trials, engine).refusal(trials)
         if refusal is not None:
             return refusal
     return train_pack(task, trials, order.device, engine)
@@ -182,11 +187,16 @@ def _report(order: PackOrder, seed: int, outcome: Outcome, started: str) -> Tria
 def _failed(order: PackOrder, error: BaseException) -> Outcome:
     planned = order.params.get("epochs")  # a training function's may be anything
     lines, out_of_memory = _last_lines(error), isinstance(error, torch.OutOfMemoryError)
-    if out_of_memory:
-        error.__traceback__ = None  # its frames hold the tensors that did not fit
-        torch.cuda.empty_cache()
+    _forget(error)
     planned = planned if isinstance(planned, int) else 0
     return Outcome("failed", 0, planned, {}, Cost(), error=lines, out_of_memory=out_of_memory)
+
+
+def _forget(error: BaseException) -> None:
+    """Frees what did not fit."""
+    if isinstance(error, torch.OutOfMemoryError):
+        error.__traceback__ = None  # its frames hold the tensors
+        torch.cuda.empty_cache()
 
 
 def as_dict(report: TrialReport) -> dict[str, Any]:

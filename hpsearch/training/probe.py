@@ -81,11 +81,15 @@ def _together(task: Task, order: Mapping[str, Any], one: Settings, trials: int, 
     """The share of its time that a trial takes in a bundle of so many; 1 where they are trained one after another."""
     if trials < 2:
         return 1.0
+    every = [(one, order["seed"] + n) for n in range(trials)]
     try:
-        timed = timing(task, order["options"], [(one, order["seed"] + n) for n in range(trials)], engine)
+        timed = timing(task, order["options"], every, engine)
     except Exception:  # the run trains them one after another, too
         return 1.0
-    return 1.0 if timed.refusal else timed.together / timed.alone
+    if timed.refusal(every) is not None:
+        return 1.0
+    alone, together = timed.seconds(every)
+    return together / alone
 
 
 def _wait(engine: Engine) -> None:

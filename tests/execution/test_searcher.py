@@ -254,11 +254,11 @@ def test_a_bundle_is_an_order_of_all_its_trials_and_ends_in_a_row_for_each(tmp_p
     order = desk.order()
     assert [seed for _, seed in order["bundle"]] == [0, 1, 2, 0, 1, 2] and not order["seeds"]
     (seen,) = desk.searcher.training()
-    assert (seen.arm, seen.seeds, seen.together) == ("a", (0, 1, 2), 2)
+    assert (seen.arm, seen.seeds, seen.configurations) == ("a", (0, 1, 2), 2)
     desk.end(*of_bundle(6))
     assert desk.written() == [(f"{name}-{seed}", "complete", 1) for name in "12" for seed in range(3)]
     assert {row.configuration_id for row in desk.rows} == {"1", "2"}
-    assert {(row.bundle["trials"], len(row.bundle["key"])) for row in desk.rows} == {(6, 16)}
+    assert {(row.bundle["trials"], row.bundle["together"]) for row in desk.rows} == {(6, True)}
     assert desk.order() == Searcher.FINISHED
 
 
@@ -273,13 +273,31 @@ def test_of_a_bundle_that_was_half_written_only_what_is_missing_is_kept(tmp_path
 def test_a_bundle_that_is_refused_is_given_pack_by_pack(tmp_path):
     desk = Desk(tmp_path, bundle(pack("1"), pack("2"), done=(0,)))
     desk.order()
-    desk.searcher.on_trial_complete("t", {"reports": "[]", "pack": 0, "refused": "slower"})
+    desk.searcher.on_trial_complete("t", {"reports": "[]", "pack": 0, "refused": "slower", "raised": False})
     assert desk.order()["seeds"] == [1, 2]
     desk.end(report(1), report(2))
     assert desk.order()["seeds"] == [0, 1, 2]
     desk.end(report(0), report(1), report(2))
-    assert desk.order() == Searcher.FINISHED and not any(row.bundle for row in desk.rows)
+    assert desk.order() == Searcher.FINISHED
+    assert {(row.bundle["trials"], row.bundle["together"]) for row in desk.rows} == {(6, False)}
     assert {attempt for *_, attempt in desk.written()} == {1}
+
+
+@pytest.mark.parametrize("pack_key, raised, told", [("auto", False, 0), ("auto", True, 1), (6, False, 1)])
+def test_why_a_bundle_is_refused_is_told_once_where_it_is_not_autos_own_choice(tmp_path, pack_key, raised, told):
+    resources = STUDY.resources.model_copy(update={"pack": pack_key})
+    checked = SimpleNamespace(study=STUDY.model_copy(update={"resources": resources}))
+    exchange = Exchange(checked, Capacity(1, 0.0, lambda: Offer(4, 0.0)), tmp_path, tmp_path)
+    for _ in range(2):
+        exchange.note_refusal("a", "the reason", raised)
+    assert len(exchange.notes) == told and all("the reason" in note for note in exchange.notes)
+
+
+def test_a_bundle_of_one_configuration_shows_its_parameters(tmp_path):
+    desk = Desk(tmp_path, bundle(replace(pack(), configuration=replace(pack().configuration, params={"rho": 0.5}))))
+    desk.order()
+    (seen,) = desk.searcher.training()
+    assert (seen.params, seen.configurations) == ({"rho": 0.5}, 1)
 
 
 def test_a_bundle_whose_worker_dies_is_given_whole_once_more_and_then_pack_by_pack(tmp_path):

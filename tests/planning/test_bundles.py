@@ -1,12 +1,13 @@
 """Which trials one program trains: by the plan alone, whatever has been killed when."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
-from hpsearch.planning import Bundle, Planner, bundle_size
+from hpsearch.planning import Bundle, Planner, bundle_size, total_trials
 from hpsearch.results import Result
-from hpsearch.study import Recorded
+from hpsearch.study import Bundles, Recorded
 from tests.planning.harness import checked_of, result_of, run
 
 ARMS = {
@@ -25,19 +26,23 @@ def checked(names=tuple(ARMS), sampling=SAMPLING, seeds="3", confirm="{top: 2, s
 def results_of(planned):
     """What is missing, with a value that tells which trials were beside it; in the order of the members."""
     if not isinstance(planned, Bundle):
-        return [result_of(planned, seed) for seed in planned.seeds]
+        rows = (result_of(planned, seed) for seed in planned.seeds)
+        return [Result(**{**vars(row), "bundle": planned.bundle}) for row in rows]
     found = {trial: (pack, seed) for pack in planned.packs for seed, trial in pack.seeds.items()}
     results = []
     for member in planned.members:
         if member.trial_id in found:
             row = vars(result_of(*found[member.trial_id]))
             row["metrics"] = {"val_accuracy": row["metrics"]["val_accuracy"] + int(planned.key, 16) % 1000 * 1e-9}
-            results.append(Result(**{**row, "bundle": {"key": planned.key, "trials": len(planned.members)}}))
+            results.append(Result(**{**row, "bundle": planned.recorded(together=True)}))
     return results
 
 
-def train(checked, known=(), at_once=1, draw=None, lines=None):
-    """Rows of a run that is killed when so many lines are written, perhaps within a bundle; and what was given."""
+def train(checked, known=(), at_once=1, draw=None, lines=None, refuses=lambda bundle: False):
+    """Rows of a run that is killed when so many lines are written, perhaps within a bundle; and what was given.
+
+    refuses: bundles that are given to be trained pack by pack.
+    """
     size = bundle_size(checked, None)
     planner, running, rows, given = Planner(checked, known, bundles=size), [], [], []
     while lines is None or len(rows) < lines:
@@ -48,6 +53,9 @@ def train(checked, known=(), at_once=1, draw=None, lines=None):
             assert planner.finished
             break
         planned = running.pop(draw.randrange(len(running)) if draw else 0)
+        if isinstance(planned, Bundle) and refuses(planned):
+            running += planned.one_by_one()
+            continue
         for row in results_of(planned):
             rows.append(row)
             planner.tell(row)
@@ -147,12 +155,59 @@ def test_how_large_a_bundle_is(monkeypatch, places, more, size):
     assert bundle_size(study, None) == size
 
 
+@pytest.mark.parametrize("cost, size", [("seconds", 1), ("peak_memory_bytes", 1), ("flops", 7)])
+def test_what_is_not_a_trials_own_in_a_bundle_is_no_objective_of_one(cost, size):
+    study = checked(["sam"])
+    objectives = {**study.study.objectives, cost: "minimize"}
+    assert bundle_size(replace(study, study=study.study.model_copy(update={"objectives": objectives})), None) == size
+
+
 def test_a_folder_keeps_the_size_that_it_was_begun_with(monkeypatch):
     study = checked(["sam"], pack="auto", seeds="9")
     monkeypatch.setattr("hpsearch.planning.bundles.os.cpu_count", lambda: 1)
     begun = bundle_size(study, None)
-    before = study.study.model_copy(update={"recorded": Recorded(versions={}, bundle=begun)})
+    recorded = Recorded(versions={}, bundles=Bundles(size=begun, trials=total_trials(study.study)))
+    before = study.study.model_copy(update={"recorded": recorded})
     monkeypatch.setattr("hpsearch.planning.bundles.os.cpu_count", lambda: 64)
     assert bundle_size(study, None) < bundle_size(study, before) == begun
     assert bundle_size(checked(["sam"], pack="5"), before) == 5
+    more = checked(["sam"], pack="auto", seeds="10")  # what is added may be bundled as a new study is
+    assert bundle_size(more, before) == bundle_size(more, None) != begun
     assert bundle_size(study, None, joined=True) == 1
+
+
+@pytest.mark.parametrize("number", range(12))
+def test_a_bundle_that_was_refused_stays_as_it_was_planned(number):
+    """What is left of it would be another bundle, which may not be refused."""
+    draw = random.Random(100 + number)
+    study = checked(["sam", "msam"], pack="7")
+    chance = random.Random(number).random()
+    refuses = lambda bundle: len(bundle.members) > 6 and random.Random(bundle.key).random() < chance  # noqa: E731
+    straight, _ = train(study, refuses=refuses)
+    rows = []
+    while True:
+        new, given = train(study, rows, draw.randint(1, 3), draw, draw.choice([1, 2, 5, 9]), refuses)
+        rows += new
+        if not given:
+            break
+    assert table(rows) == table(straight)
+    assert {row.trial_id: row.bundle for row in rows} == {row.trial_id: row.bundle for row in straight}
+
+
+@pytest.mark.parametrize("number", range(30))
+def test_halves_of_plans_that_have_changed_do_not_move_what_is_planned_now(number):
+    """Killed in a bundle, changed, and killed in a bundle again: as if only the last kill had not been."""
+    draw, rows = random.Random(200 + number), []
+    for _ in range(draw.randint(1, 3)):
+        sampling = f"[{{sampler: qmc, configurations: {draw.randint(3, 9)}}}]"
+        study = checked(["sam"], sampling, str(draw.randint(1, 3)), "null", draw.choice("357"))
+        before = list(rows)
+        rows += train(study, rows, draw.randint(1, 2), draw, draw.randint(1, 12))[0]
+    expected = table(before + train(study, before)[0])
+    while True:
+        new, given = train(study, rows, draw.randint(1, 2), draw, draw.randint(1, 12))
+        assert not set(table(new)) & set(table(rows))
+        rows += new
+        if not given:
+            break
+    assert table(rows) == expected

@@ -2,6 +2,7 @@
 
 import json
 import os
+import traceback
 
 import pytest
 import torch
@@ -9,7 +10,7 @@ import torch
 from hpsearch.hyperparameters import Settings
 from hpsearch.tasks.breast_cancer import BreastCancer
 from hpsearch.training import bundle
-from hpsearch.training.bundle import LONGEST, Timing, timing
+from hpsearch.training.bundle import DATA, Timing, Way, timing
 from hpsearch.training.engine import Engine
 from hpsearch.training.loop import train
 from hpsearch.training.pack import PackOrder, as_dict, run_pack
@@ -40,7 +41,7 @@ def run(order):
 
 
 def test_a_bundle_ends_in_a_report_for_each_trial_in_order():
-    stage = run(order(options={"width": 4}, together=16))
+    stage = run(order(options={"width": 4}, pack=16))
     assert [(report.place, report.seed) for report in stage.ended] == [(0, 0), (1, 1), (2, 0), (3, 1)]
     for (settings, seed), report in zip(TRIALS, stage.ended, strict=True):
         expected = train(TASK, settings, seed)
@@ -49,63 +50,116 @@ def test_a_bundle_ends_in_a_report_for_each_trial_in_order():
     json.dumps(as_dict(stage.ended[0]))
 
 
+def timed(alone, together, **more):
+    """Of four trials: seconds of a step alone and of one of all four; each of TRIALS has ten."""
+    return Timing(4, 5, 0, Way(0.0, alone, 0.0), Way(0.0, together, 0.0), **more)
+
+
 def test_it_is_timed_what_is_quicker():
-    found = timing(TASK, {"width": 4}, [(settings, seed) for settings, _ in TRIALS for seed in range(8)], CPU)
-    assert found.refusal is None and found.together < found.alone  # steps of next to no work
+    trials = [(settings, seed) for settings, _ in TRIALS for seed in range(8)]
+    found = timing(TASK, {"width": 4}, trials, CPU)
+    alone, together = found.seconds(trials)
+    assert found.refusal(trials) is None and together < alone  # steps of next to no work
+    assert (found.trials, found.steps) == (32, 6)
 
 
 @pytest.mark.parametrize(
     "found, says",
     [
-        (Timing(1.0, 0.5), None),
-        (Timing(1.0, 0.95), "0.95 of the time"),
-        (Timing(why="their data"), "their data"),
-        (Timing(3 * LONGEST, 2 * LONGEST), "would take 1200 s"),
+        (timed(1.0, 2.0), None),
+        (timed(1.0, 3.9), "takes 0.97 of the time"),
+        (timed(100.0, 200.0), "would take 2000 s"),
+        (Timing(why="the reason"), "the reason"),
+        (Timing(data=DATA), "their data would take 8.0 GiB"),
     ],
 )
 def test_what_is_refused(found, says, monkeypatch):
-    assert (found.refusal is None) if says is None else says in found.refusal
     monkeypatch.setattr(bundle, "time_trials", lambda *_: found)
     stage = run(order())
-    assert (stage.refused, len(stage.ended)) == (found.refusal, 4 if says is None else 0)
-    assert len(run(order(together=2)).ended) == 4  # where the study says how many, nothing is timed
+    assert (len(stage.ended), stage.raised) == (4 if says is None else 0, False)
+    assert stage.refused is None if says is None else says in stage.refused
+    assert len(run(order(pack=2)).ended) == 4  # where the study says how many, nothing is timed
+
+
+def test_what_was_timed_is_judged_for_the_trials_at_hand():
+    found = Timing(4, 5, 0, Way(0.0, 1.0, 1.0), Way(10.0, 1.0, 1.0))  # one program takes long to begin
+    long = [(Settings.merge(vars(settings), {"epochs": 10}), seed) for settings, seed in TRIALS]
+    assert found.seconds(TRIALS) == (4 * 13, 23) and found.seconds(long * 2) == (8 * 61, 2 * 71)
+    assert found.refusal(long) is None
+    longest = [(Settings.merge(vars(settings), {"epochs": 1000}), seed) for settings, seed in TRIALS]
+    assert "would take 6011 s" in found.refusal(longest)
+    assert "GiB" in Timing(4, 5, DATA // 4, found.alone, found.together).refusal(TRIALS * 2)
+
+
+class Dropping(BreastCancer):
+    def model(self):
+        return torch.nn.Sequential(super().model(), torch.nn.Dropout(0.1))
+
+
+class Unstackable(BreastCancer):
+    def model(self):
+        net = super().model()
+        net.register_forward_pre_hook(lambda module, inputs: inputs[0].sum().item() and None)
+        return net
+
+
+@pytest.mark.parametrize("task, says", [(Dropping, "dropout"), (Unstackable, "vmap")])
+def test_networks_that_are_not_bundled(task, says):
+    for _ in range(2):
+        assert says in timing(task(), {}, TRIALS, CPU).refusal(TRIALS)
+        bundle._IN_PROCESS.clear()  # read from the file
 
 
 @pytest.mark.parametrize("limit, says", [("STEP", "a step takes 0.0"), ("DATA", "their data would take 0.0 GiB")])
 def test_what_is_not_worth_it_is_not_timed_together(monkeypatch, limit, says):
     monkeypatch.setattr(bundle, limit, 0)
     monkeypatch.setattr(bundle, "PackRun", None)
-    for _ in range(2):
-        assert says in timing(TASK, {}, TRIALS, CPU).refusal
-        bundle._IN_PROCESS.clear()  # read from the file
+    assert says in timing(TASK, {}, TRIALS, CPU).refusal(TRIALS)
 
 
 def test_what_was_timed_first_counts_for_every_process(folder, monkeypatch):
-    times = iter([Timing(3.0, 1.0), Timing(1.0, 3.0), Timing(1.0, 4.0)])
+    times = iter([timed(3.0, 1.0), timed(1.0, 3.0), timed(1.0, 4.0)])
     monkeypatch.setattr(bundle, "time_trials", lambda *_: next(times))
-    assert timing(TASK, {}, TRIALS, CPU) == timing(TASK, {}, TRIALS, CPU) == Timing(3.0, 1.0)
+    assert timing(TASK, {}, TRIALS, CPU) == timing(TASK, {}, TRIALS, CPU) == timed(3.0, 1.0)
     bundle._IN_PROCESS.clear()  # another process
-    assert timing(TASK, {}, TRIALS, CPU) == Timing(3.0, 1.0)
+    assert timing(TASK, {}, TRIALS, CPU) == timed(3.0, 1.0)
     (file,) = folder.iterdir()
+    theirs = file.read_text().replace("3.0", "5.0")
 
     def slower(*_):  # another process was quicker
-        file.write_text('{"alone": 5.0, "together": 2.0, "why": null}')
+        file.write_text(theirs)
         return next(times)
 
     file.unlink()
     bundle._IN_PROCESS.clear()
     monkeypatch.setattr(bundle, "time_trials", slower)
-    assert timing(TASK, {}, TRIALS, CPU) == Timing(5.0, 2.0) and os.listdir(folder) == [file.name]
-    file.write_text("{")
+    assert timing(TASK, {}, TRIALS, CPU) == timed(5.0, 1.0) and os.listdir(folder) == [file.name]
+
+
+@pytest.mark.parametrize("broken", ["torn", "no links"])
+def test_a_file_that_is_torn_is_replaced_and_links_are_not_needed(folder, monkeypatch, broken):
+    monkeypatch.setattr(bundle, "time_trials", lambda *_: timed(1.0, 9.0))
+    if broken == "torn":
+        timing(TASK, {}, TRIALS, CPU)
+        next(folder.iterdir()).write_text("{")
+        bundle._IN_PROCESS.clear()
+    else:
+        monkeypatch.setattr(bundle.os, "link", refuse)
+    assert timing(TASK, {}, TRIALS, CPU) == timed(1.0, 9.0)
+    monkeypatch.setattr(bundle, "time_trials", None)
     bundle._IN_PROCESS.clear()
-    monkeypatch.setattr(bundle, "time_trials", lambda *_: Timing(1.0, 9.0))
-    assert timing(TASK, {}, TRIALS, CPU) == Timing(1.0, 9.0)  # what cannot be read is timed again
+    assert timing(TASK, {}, TRIALS, CPU) == timed(1.0, 9.0) and len(os.listdir(folder)) == 1
+
+
+def refuse(*_):
+    raise OSError("no links here")
 
 
 @pytest.mark.parametrize(
     "other",
     [
         {"options": {"width": 8}},
+        {"task": Dropping()},
         {"trials": TRIALS * 4},
         {"trials": [(Settings.merge(vars(settings), {"num_shards": 2}), seed) for settings, seed in TRIALS]},
         {"engine": Engine.choose("cpu", switches={"compile": True})},
@@ -113,7 +167,7 @@ def test_what_was_timed_first_counts_for_every_process(folder, monkeypatch):
     ids=lambda other: next(iter(other)),
 )
 def test_other_trials_are_timed_on_their_own(folder, monkeypatch, other):
-    monkeypatch.setattr(bundle, "time_trials", lambda *_: Timing(1.0, 1.0))
+    monkeypatch.setattr(bundle, "time_trials", lambda *_: timed(1.0, 1.0))
     base = {"task": TASK, "options": {}, "trials": TRIALS, "engine": CPU}
     timing(**base)
     timing(**{**base, "trials": TRIALS[::-1]})
@@ -125,9 +179,9 @@ def test_other_trials_are_timed_on_their_own(folder, monkeypatch, other):
 def test_a_cache_that_cannot_be_written_is_done_without(tmp_path, monkeypatch):
     monkeypatch.setenv("HPSEARCH_CACHE", str(tmp_path / "file" / "below"))
     (tmp_path / "file").touch()
-    times = iter([Timing(3.0, 1.0)])
+    times = iter([timed(3.0, 1.0)])
     monkeypatch.setattr(bundle, "time_trials", lambda *_: next(times))
-    assert timing(TASK, {}, TRIALS, CPU) == timing(TASK, {}, TRIALS, CPU) == Timing(3.0, 1.0)
+    assert timing(TASK, {}, TRIALS, CPU) == timing(TASK, {}, TRIALS, CPU) == timed(3.0, 1.0)
 
 
 @pytest.mark.parametrize("error", [RuntimeError("the reason\nand more"), torch.OutOfMemoryError("too much")])
@@ -136,10 +190,10 @@ def test_what_raises_is_refused_with_the_reason(monkeypatch, capsys, error):
         raise error
 
     monkeypatch.setattr("hpsearch.training.pack.train_pack", raises)
-    stage = run(order(together=4))
-    assert stage.ended == () and stage.refused == f"{type(error).__name__}: {str(error).splitlines()[0]}"
+    stage = run(order(pack=4))
+    assert (stage.ended, stage.raised) == ((), True) and stage.refused in str(traceback.format_exception(error))
     assert "Traceback" in capsys.readouterr().err
 
 
 def test_trials_of_two_shapes_are_refused():
-    assert "differ in num_shards" in run(order([*SETTINGS, {**SETTINGS[0], "num_shards": 2}], together=4)).refused
+    assert "differ in num_shards" in run(order([*SETTINGS, {**SETTINGS[0], "num_shards": 2}], pack=4)).refused
