@@ -14,6 +14,14 @@ from hpsearch.figures.result import Result
 from hpsearch.seeds import in_words
 from hpsearch.study import Study
 
+HARDWARE = {
+    "host": "Host",
+    "device": "Device",
+    "threads": "Threads",
+    "concurrent": "Packs at once",
+    "together": "Trials in one program",
+}
+
 
 @dataclass(frozen=True)
 class ArmRow:
@@ -84,7 +92,7 @@ def _facts(result: Result, run: Overview) -> tuple[tuple[str, str], ...]:
         ("Compute", ", ".join(_total(name, totals[name]) for name in totals if name != "seconds")),
         ("Time in trials", _total("seconds", totals["seconds"]) if "seconds" in totals else ""),
         ("Trials started", " to ".join(dict.fromkeys(map(fmt.moment, run.started))) if run.started else ""),
-        *((name.capitalize(), _distinct(values, run.n_trials)) for name, values in run.hardware.items()),
+        *((HARDWARE[name], _distinct(values, run.n_trials)) for name, values in run.hardware.items()),
         ("Versions", "; ".join(f"{n} {_distinct(v, run.n_trials)}" for n, v in run.versions.items())),
         ("Commit", _commit(study)),
         ("Analysed by", f"hpsearch {result.document['hpsearch_version']}"),
