@@ -245,9 +245,9 @@ class PackSearcher(Searcher):
         excused = running.node_died and running.nodes <= NODES
         running.node_died = False
         if running.bundle is not None and running.unended():
-            # Whole once more, for the same bits; then one by one, so that the others are kept where one is the reason.
+            # Whole again, for the same bits; after the retries one by one: one of them may be the reason.
             running.died += not excused
-            if running.died > 1:
+            if running.died > self._retries:
                 self._one_by_one(running)
             else:
                 self._again.append(replace(running, waiting=True))

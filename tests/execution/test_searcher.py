@@ -300,21 +300,23 @@ def test_a_bundle_of_one_configuration_shows_its_parameters(tmp_path):
     assert (seen.params, seen.configurations) == ({"rho": 0.5}, 1)
 
 
-def test_a_bundle_whose_worker_dies_is_given_whole_once_more_and_then_pack_by_pack(tmp_path):
-    desk = Desk(tmp_path, bundle(pack("1"), pack("2")), retries=0)
+@pytest.mark.parametrize("retries", [0, 2])
+def test_a_bundle_whose_worker_dies_is_given_whole_again_and_after_the_retries_pack_by_pack(tmp_path, retries):
+    desk = Desk(tmp_path, bundle(pack("1"), pack("2")), retries=retries)
     desk.order()
     for _ in range(3):  # what a node took along is not counted
         desk.searcher.node_died("t")
         desk.searcher.on_trial_complete("t", error=True)
         assert len(desk.order()["bundle"]) == 6
-    for again in (6, 0):
+    for again in (*[6] * retries, 0):
         desk.searcher.on_trial_complete("t", error=True)
         assert len(desk.order()["bundle"]) == again
-    desk.searcher.on_trial_complete("t", error=True)  # the first pack is the reason
-    desk.order()
+    for _ in range(retries + 1):  # the first pack is the reason
+        desk.searcher.on_trial_complete("t", error=True)
+        desk.order()
     desk.end(report(0), report(1), report(2))
     assert desk.written() == [
-        *((f"1-{seed}", "failed", 1) for seed in range(3)),
+        *((f"1-{seed}", "failed", 1 + retries) for seed in range(3)),
         *((f"2-{seed}", "complete", 1) for seed in range(3)),
     ]
 
