@@ -25,6 +25,8 @@ PATIENCE = {
     "RAY_gcs_server_port_wait_time_s": "300",
     "RAY_DASHBOARD_STARTUP_TIMEOUT_S": "300",
     "RAY_agent_register_timeout_ms": "300000",
+    # Else ray.init() waits for workers that are started beforehand, for ever where one of them dies meanwhile.
+    "RAY_prestart_worker_first_driver": "0",
 }
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing phones home
