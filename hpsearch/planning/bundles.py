@@ -76,16 +76,16 @@ def total_trials(study: Study) -> int:
 
 
 def _places(resources: Resources, joined: bool) -> int:
-    """Bundles that can be trained at once, as far as it is known before Ray starts."""
+    """Bundles that the machine can train at once: whatever `concurrent` is, so that the table does not hang on it."""
     import torch
 
     if joined:
-        return CLUSTER if resources.concurrent == "auto" else resources.concurrent
+        return CLUSTER
     fit = max(1, (os.cpu_count() or 1) // resources.cpus)
     if resources.gpus != 0 and torch.cuda.is_available():
         share = 1.0 if resources.gpus == "auto" else float(resources.gpus)
         fit = max(1, min(fit, int(torch.cuda.device_count() / share)))
-    return fit if resources.concurrent == "auto" else min(fit, resources.concurrent)
+    return fit
 
 
 def chunks(
