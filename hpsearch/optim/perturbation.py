@@ -40,7 +40,7 @@ class Bundle:
     def look_up_ema(self, state: Mapping[Tensor, dict[str, Any]]) -> None:
         if self.whole_ema and state[self.parameters[0]].get("ema") is self.ema[0]:
             return
-        self.ema = [state[parameter].get("ema") for parameter in self.parameters]
+        self.ema = [state[parameter].get("ema") if parameter in state else None for parameter in self.parameters]
         there = [ema for ema in self.ema if ema is not None]
         self.whole_ema = reals(there) if len(there) == len(self.ema) else []
 

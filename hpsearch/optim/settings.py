@@ -14,6 +14,7 @@ from hpsearch.optim.methods import COMBINERS, METRICS, SELECTIONS, Combiner, Met
 
 NONFINITE = ("allow", "skip", "raise")
 MEANINGS = ("shards", "parts")  # of micro-batches
+PROGRAMS = ("auto", "ghost", "vmap")  # for all shards at once
 
 
 def check_base(base: torch.optim.Optimizer) -> None:

@@ -14,6 +14,7 @@ from torch.optim.optimizer import _global_optimizer_post_hooks, _global_optimize
 from hpsearch.optim import functional as F
 from hpsearch.optim.batchnorm import POLICIES, norm_layers, running
 from hpsearch.optim.functional import Scalar
+from hpsearch.optim.ghost_model import Programs
 from hpsearch.optim.methods import Combiner, Metric
 from hpsearch.optim.passes import Closure, Shard
 from hpsearch.optim.perturbation import Layout
@@ -21,6 +22,7 @@ from hpsearch.optim.ranks import Ranks
 from hpsearch.optim.settings import (
     MEANINGS,
     NONFINITE,
+    PROGRAMS,
     check_base,
     check_choice,
     check_group,
@@ -32,7 +34,7 @@ from hpsearch.optim.settings import (
 )
 from hpsearch.optim.shards import shares, size, split
 from hpsearch.optim.step import Step
-from hpsearch.optim.vectorized import Loss, VectorizedShards, pays, stack
+from hpsearch.optim.vectorized import Loss, pays, stack
 
 
 class SharpnessAware(torch.optim.Optimizer):
@@ -117,6 +119,7 @@ class SharpnessAware(torch.optim.Optimizer):
         self.steps = 0
         self.skipped: int | Tensor = 0
         self._layout: Layout | None = None
+        self.programs = Programs()
         # For optim/step.py.
         self._supports_flag = bool(getattr(base, "_step_supports_amp_scaling", False))
         self.nonfinite_in = F.FiniteCheck()
@@ -209,40 +212,77 @@ class SharpnessAware(torch.optim.Optimizer):
             fused = self._supports_flag and all(group.get("fused") for group in self.param_groups)
             self._layout = Layout(self.param_groups, self.selected, fused, self.rho_key)
             for parameter in self._layout.without_ema:  # an average that missed steps is none
-                self.state[parameter].pop("ema", None)
+                if parameter in self.state:
+                    self.state[parameter].pop("ema", None)
             self.flag_works = set()
         return self._layout, self._layout.perturbs and self.steps % self.interval == 0
 
     @torch.optim.Optimizer.profile_hook_step
-    def step_vectorized(self, loss: Loss, *batch: Tensor, weights: Any = None) -> Tensor:
-        """One step with all shards in one program (torch.func.vmap); the same step, up to rounding, as step().
+    def step_vectorized(
+        self,
+        loss: Loss,
+        *batch: Tensor,
+        weights: Any = None,
+        program: Literal["auto", "ghost", "vmap"] = "auto",
+    ) -> Tensor:
+        """One step with all shards in one program; the same step, up to rounding, as step().
 
         loss(model, *batch) -> the mean loss on a batch of tensors; it does not call backward(). Steps without a
-        perturbation, with one shard, or on a batch that num_shards does not divide are taken by step(). Takes
-        num_shards copies of the weights. Dropout draws other numbers than in step(), and a parameter that the loss does
-        not use gets a gradient of zeros instead of none. vectorized_pays() measures whether it is faster.
-        Raises ValueError for what cannot be vectorised: no model, BatchNorm in training, ranks.
+        perturbation, with one shard, or on a batch that num_shards does not divide are taken by step(). Dropout draws
+        other numbers than in step(), and a parameter that the loss does not use gets a gradient of zeros instead of
+        none. vectorized_pays() measures whether it is faster.
+
+        program: "ghost" (hpsearch/optim/ghost.py): large weights of linear layers have no copy for each shard, so that
+            many shards cost what one does. For models of Linear, Conv2d, LayerNorm, GroupNorm and Embedding and what
+            has no weights and treats each sample on its own, without a metric or autocast. The first step compares it
+            with the other program. "vmap" (torch.func): any model, with num_shards copies of the weights. "auto": the
+            first where it can.
+        Raises ValueError for what cannot be vectorised: no model, BatchNorm in training, ranks; and with "ghost" for
+        what it does not know.
         """
         self._opt_called = True  # as in step_accumulated()
+        check_choice("program", program, PROGRAMS)
         model = self._vectorizable()
         layout, perturbs = self._now()
         stacked = stack(batch, self.num_shards)
         if not perturbs or self.num_shards == 1 or stacked is None:
             return self._step(_backward(loss, model), *batch, scaler=None, weights=weights)
         weighed = shares([1] * self.num_shards, weights)
-        evaluate = VectorizedShards(loss, model, layout.parameters)
         with torch.no_grad():
-            return Step(self, layout, perturbs, _backward(loss, model), None).vectorized(evaluate, stacked, weighed)
+            step = Step(self, layout, perturbs, _backward(loss, model), None)
+            return step.vectorized(loss, model, stacked, weighed, program)
 
-    def vectorized_pays(self, loss: Loss, *batch: Tensor) -> bool:
+    def vectorized_pays(self, loss: Loss, *batch: Tensor, program: Literal["auto", "ghost", "vmap"] = "auto") -> bool:
         """Whether step_vectorized() is faster here than step() on such a batch, measured: the gradient evaluations of
         both, medians of five. Changes nothing but the global generators, where the model draws from them.
         """
+        check_choice("program", program, PROGRAMS)
         model = self._vectorizable()
-        parameters, stacked = self._now()[0].parameters, stack(batch, self.num_shards)
-        if self.num_shards == 1 or stacked is None:
+        (layout, perturbs), stacked = self._now(), stack(batch, self.num_shards)
+        if not perturbs or self.num_shards == 1 or stacked is None:
             return False
-        return pays(VectorizedShards(loss, model, parameters), loss, model, parameters, stacked)
+        weighed = shares([1] * self.num_shards)
+        with torch.no_grad():
+            step = Step(self, layout, perturbs, _backward(loss, model), None)
+            together = functools.partial(step.shards, loss, model, stacked, weighed, program)
+            return pays(together, loss, model, layout.parameters, stacked)
+
+    def ghosts_refused(self, loss: Loss, *batch: Tensor) -> str | None:
+        """Why step_vectorized(loss, *batch, program="ghost") would raise, or not run ghosts; None where it runs them.
+
+        The first call compares the programs.
+        """
+        layout, perturbs = self._now()
+        stacked = stack(batch, self.num_shards)
+        if not perturbs or self.num_shards == 1 or stacked is None:
+            return "there is no perturbation now, one shard only, or a batch that num_shards does not divide"
+        try:
+            model = self._vectorizable()
+        except ValueError as error:
+            return str(error)
+        with torch.no_grad():
+            found = Step(self, layout, perturbs, _backward(loss, model), None).ghosts(loss, model, stacked)
+        return found if isinstance(found, str) else None
 
     def _vectorizable(self) -> nn.Module:
         if self.model is None:

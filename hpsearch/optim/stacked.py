@@ -8,18 +8,38 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from hpsearch.optim import functional as F
+from hpsearch.optim.ghost import Direction, GhostShards
 from hpsearch.optim.passes import Mean
 from hpsearch.optim.shards import bounds
 
 EPS = 1e-8  # of Adam's denominator, as in torch.optim
 
 Batch = tuple[Tensor, ...]  # each (K, B, ...)
-Evaluate = Callable[[Tensor, Batch, bool], tuple[Tensor, Tensor]]
+
+
+class Networks(Protocol):
+    """The trials' networks, of which a step asks for gradients."""
+
+    def gradients(self, weights: Tensor, batch: Batch, updates: bool) -> tuple[Tensor, Tensor]:
+        """(losses (K,), gradients (K, P)), these in memory of their own. updates: whether running statistics do."""
+        ...
+
+    def shards(self, weights: Tensor, batch: Batch, num_shards: int, direction: Direction) -> GhostShards | None:
+        """All shards of the batch in one program; None where they are to be computed one after another.
+
+        direction: of all that is perturbed, with an ema of (K, P). What the passes give is for flat().
+        """
+        ...
+
+    def flat(self, parts: list[Tensor]) -> Tensor:
+        """A tensor for each parameter, (K, ...), as one, (K, P)."""
+        ...
 
 
 @dataclass(frozen=True)
@@ -68,43 +88,62 @@ class State:
         return State(self.weights[kept], moments, ema, self.steps[kept], self.averaged[kept])
 
 
-def step(rule: Rule, state: State, numbers: Numbers, evaluate: Evaluate, batch: Batch, perturbs: bool) -> Tensor:
+def step(rule: Rule, state: State, numbers: Numbers, networks: Networks, batch: Batch, perturbs: bool) -> Tensor:
     """One step of each trial; returns their clean losses, (K,).
 
-    evaluate(weights, batch, is_clean) -> (losses (K,), gradients (K, P)), the gradients in memory of their own.
     perturbs: false in the steps between those that rule.interval is for.
     """
     if perturbs:
-        losses, seen = _perturbed(rule, state, numbers, evaluate, batch)
+        losses, seen = _perturbed(rule, state, numbers, networks, batch)
     else:
-        losses, seen = evaluate(state.weights, batch, True)
+        losses, seen = networks.gradients(state.weights, batch, True)
         _update_ema(state, numbers, seen)
     _BASES[rule.base](rule, state, numbers, seen)
     state.steps += 1
     return losses
 
 
-def _perturbed(rule: Rule, state: State, numbers: Numbers, evaluate: Evaluate, batch: Batch) -> tuple[Tensor, Tensor]:
+def _perturbed(rule: Rule, state: State, numbers: Numbers, networks: Networks, batch: Batch) -> tuple[Tensor, Tensor]:
     """(clean losses, what the base optimizer sees)."""
-    keeps_clean = rule.averages or rule.combine != "perturbed"
+    together = None
+    if rule.num_shards > 1:
+        direction = Direction(numbers["rho"], numbers["sigma"], state.ema, rule.adaptive)
+        together = networks.shards(state.weights, batch, rule.num_shards, direction)
+    if together is None:
+        losses, seen, clean = _in_turn(rule, state, numbers, networks, batch)
+    else:
+        losses = together.clean(keeps=_keeps_clean(rule)).mean(1)
+        clean = networks.flat(together.means()) if _keeps_clean(rule) else None
+        together.displace()
+        seen = networks.flat(together.perturbed())
+    if clean is not None:
+        _update_ema(state, numbers, clean)
+        if rule.combine == "gsam":
+            seen = _gsam(seen, clean, numbers["alpha"])
+    return losses, seen
+
+
+def _in_turn(
+    rule: Rule, state: State, numbers: Numbers, networks: Networks, batch: Batch
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """One shard after another: (clean losses, perturbed gradients, clean ones where they are needed)."""
     losses, clean_mean, seen_mean = torch.zeros_like(state.steps[:, 0]), Mean(), Mean()
     size = batch[0].shape[1]
     for start, end in bounds(size, rule.num_shards):
         part, share = tuple(tensor[:, start:end] for tensor in batch), (end - start) / size
-        loss, clean = evaluate(state.weights, part, True)
+        loss, clean = networks.gradients(state.weights, part, True)
         losses = losses + share * loss
-        if keeps_clean:
+        if _keeps_clean(rule):
             clean_mean.add_copy([clean], share)
-        _, found = evaluate(_displaced(rule, state, numbers, clean), part, False)
+        _, found = networks.gradients(_displaced(rule, state, numbers, clean), part, False)
         seen_mean.add([found], share)
     (seen,) = seen_mean.total
     assert seen is not None
-    for clean_total in clean_mean.total:
-        assert clean_total is not None
-        _update_ema(state, numbers, clean_total)
-        if rule.combine == "gsam":
-            seen = _gsam(seen, clean_total, numbers["alpha"])
-    return losses, seen
+    return losses, seen, clean_mean.total[0] if clean_mean.total else None
+
+
+def _keeps_clean(rule: Rule) -> bool:
+    return rule.averages or rule.combine != "perturbed"
 
 
 def _update_ema(state: State, numbers: Numbers, clean: Tensor) -> None:

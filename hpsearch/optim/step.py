@@ -11,17 +11,20 @@ from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hpsearch.optim import functional as F
 from hpsearch.optim.batchnorm import frozen_statistics, running
 from hpsearch.optim.functional import Tensors
+from hpsearch.optim.ghost_model import GhostModel
 from hpsearch.optim.passes import Closure, Gradients, Mean, Shard, gradients, one_pass, reals
 from hpsearch.optim.perturbation import Bundle, Layout, Moved, displace_
-from hpsearch.optim.vectorized import VectorizedShards, mean_over_shards, perturbed_weights
+from hpsearch.optim.vectorized import Loss, VectorizedShards, mean_over_shards, perturbed_weights
 
 if TYPE_CHECKING:
     from hpsearch.optim.sharpness_aware import SharpnessAware
+
+Stacked = tuple[Tensor, ...]  # a batch's tensors, (m, b, ...)
 
 
 class Step:
@@ -108,15 +111,53 @@ class Step:
         self.keeps_clean = self.perturbs and (late_ema or self.optimizer.combine is not None)
         self.ema_at_once = self.perturbs and self.layout.has_ema and not self.keeps_clean
 
-    def vectorized(self, evaluate: VectorizedShards, stacked: tuple[Tensor, ...], weighed: list[float]) -> Tensor:
-        """run() with all shards at once; the weights themselves are never moved."""
-        self._decide(alone=False)
+    def vectorized(self, loss: Loss, model: nn.Module, batch: Stacked, weighed: list[float], program: str) -> Tensor:
+        """run() with all shards at once; the weights themselves are never moved. Raises ValueError: no ghosts."""
         try:
-            return self._vectorized(evaluate, stacked, weighed)
+            total, seen, clean = self.shards(loss, model, batch, weighed, program)
+            for parameter, gradient in zip(self.parameters, seen, strict=True):
+                parameter.grad = gradient
+            return self._finish([total], seen, clean)
         finally:
             self.layout.release()
 
-    def _vectorized(self, evaluate: VectorizedShards, stacked: tuple[Tensor, ...], weighed: list[float]) -> Tensor:
+    def shards(
+        self, loss: Loss, model: nn.Module, batch: Stacked, weighed: list[float], program: str
+    ) -> tuple[Tensor, Gradients, Gradients]:
+        """The weighted clean loss, perturbed gradients, and clean ones where they are kept."""
+        self._decide(alone=False)
+        ghosts = self.ghosts(loss, model, batch) if program != "vmap" else "not asked for"
+        if isinstance(ghosts, GhostModel):
+            return self._by_ghosts(ghosts, batch, weighed)
+        if program == "ghost":
+            raise ValueError(f"there are no ghost shards here: {ghosts}")
+        return self._by_vmap(VectorizedShards(loss, model, self.parameters), batch, weighed)
+
+    def ghosts(self, loss: Loss, model: nn.Module, batch: Stacked) -> GhostModel | str:
+        """Why not, where there are none."""
+        if self.optimizer.metric is not None:
+            return "with a metric a weight's perturbation is no product of inputs and gradients"
+        if torch.is_autocast_enabled(batch[0].device.type):
+            return "autocast is on"
+        return self.optimizer.programs.ghosts(loss, model, self.parameters, self._every_bundle(), batch)
+
+    def _by_ghosts(
+        self, ghosts: GhostModel, batch: Stacked, weighed: list[float]
+    ) -> tuple[Tensor, Gradients, Gradients]:
+        share = torch.tensor(weighed, dtype=self.parameters[0].dtype, device=self.parameters[0].device)
+        passes = ghosts.passes(self._every_bundle(), batch, None if len(set(weighed)) == 1 else share)
+        (losses,) = passes.clean(self.keeps_clean)
+        clean = ghosts.whole(passes.means()) if self.keeps_clean else []
+        passes.displace()
+        return torch.dot(share.to(losses.dtype), losses), ghosts.whole(passes.perturbed()), clean
+
+    def _every_bundle(self) -> list[Bundle]:
+        """Of all that is trained; they hold no gradients."""
+        return self._moved([p if p.requires_grad else None for p in self.parameters]).bundles
+
+    def _by_vmap(
+        self, evaluate: VectorizedShards, stacked: Stacked, weighed: list[float]
+    ) -> tuple[Tensor, Gradients, Gradients]:
         clean, losses = evaluate([p.detach() for p in self.parameters], stacked, own=False)
         share = torch.tensor(weighed, dtype=losses.dtype, device=losses.device)
         clean_mean = mean_over_shards(clean, share) if self.keeps_clean else [*clean]
@@ -127,10 +168,7 @@ class Step:
             clean_mean = []
             self.layout.release()
         perturbed, _ = evaluate(weights, stacked, own=True)
-        seen = mean_over_shards(perturbed, share)
-        for parameter, gradient in zip(self.parameters, seen, strict=True):
-            parameter.grad = gradient
-        return self._finish([torch.dot(share, losses)], seen, clean_mean)
+        return torch.dot(share, losses), mean_over_shards(perturbed, share), clean_mean
 
     def _at_perturbed_weights(self, shard: Shard, clean: Gradients) -> Gradients:
         """The gradients at w + eps, the weights back at w; none, and nothing done, if the clean ones are not finite.

@@ -106,29 +106,25 @@ def mean_over_shards(stacked: Gradients, shares: Tensor) -> Gradients:
 
 
 def pays(
-    shards: VectorizedShards, loss: Loss, model: nn.Module, parameters: Tensors, stacked: tuple[Tensor, ...]
+    together: Callable[[], object], loss: Loss, model: nn.Module, parameters: Tensors, stacked: tuple[Tensor, ...]
 ) -> bool:
-    """Whether two vectorised evaluations take less time here than twice the shards' own, one after another.
+    """Whether all shards together take less time here than their own evaluations, one after another.
 
     Medians of five, after one to warm up. Changes neither weights nor .grad; draws from the global generators.
     """
-    m = stacked[0].shape[0]
     trained = [parameter for parameter in parameters if parameter.requires_grad]
-
-    def together() -> None:
-        shared = [parameter.detach() for parameter in parameters]
-        shards(shared, stacked, own=False)
-        shards([weight.expand(m, *weight.shape) for weight in shared], stacked, own=True)
 
     def in_turn() -> None:
         for _ in range(2):
-            for index in range(m):
-                torch.autograd.grad(loss(model, *(part[index] for part in stacked)), trained, allow_unused=True)
+            for index in range(len(stacked[0])):
+                with torch.enable_grad():
+                    found = loss(model, *(part[index] for part in stacked))
+                torch.autograd.grad(found, trained, allow_unused=True)
 
     return _seconds(together, stacked[0].device) < _seconds(in_turn, stacked[0].device)
 
 
-def _seconds(run: Callable[[], None], device: torch.device) -> float:
+def _seconds(run: Callable[[], object], device: torch.device) -> float:
     times = []
     for _ in range(6):
         started = time.perf_counter()

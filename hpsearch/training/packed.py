@@ -69,7 +69,8 @@ class PackRun:
         self.steps = self.trials[0].batches.count  # an epoch
         sample = tuple(tensor[: first.batch_size] for tensor in self.trials[0].splits["train"])
         with self._globals.swapped():
-            self.stack = Stack(task, [trial.model for trial in self.trials], sample, self.engine)
+            perturb = first.perturb if first.rho > 0 else "all"
+            self.stack = Stack(task, [trial.model for trial in self.trials], sample, self.engine, perturb)
         for trial in self.trials:
             del trial.model  # its weights are the stack's
         self.rule = Rule(
@@ -81,7 +82,7 @@ class PackRun:
             interval=first.interval,
             adaptive=first.adaptive,
             combine=first.combine,
-            only=self.stack.normalization() if first.perturb == "normalization" and first.rho > 0 else None,
+            only=self.stack.only,
         )
         self.state = State.start(self.stack.weights, self.rule)
         self._step = _compiled_step(type(task), first.shape(), len(trials)) if self.engine.compile else step
@@ -104,7 +105,7 @@ class PackRun:
                     next(trial.batches.of(0, torch.arange(len(trial.splits["train"][0])))) for trial in self.trials
                 ]
                 self._probed = tuple(torch.stack(tensors) for tensors in zip(*parts, strict=True))
-            self._step(self.rule, self.state, self.numbers, self._gradients, self._probed, self.rule.perturbs)
+            self._step(self.rule, self.state, self.numbers, self.stack, self._probed, self.rule.perturbs)
 
     def evaluate(self) -> None:
         """One evaluation of all on the split val, for timing."""
@@ -145,7 +146,7 @@ class PackRun:
             number = self.epoch * self.steps + index
             perturbs = self.rule.perturbs and number % self.rule.interval == 0
             self._set_lr(number)
-            losses.append(self._step(self.rule, self.state, self.numbers, self._gradients, batch, perturbs))
+            losses.append(self._step(self.rule, self.state, self.numbers, self.stack, batch, perturbs))
             for row, place in enumerate(self.rows):
                 if row not in ended:
                     self.trials[place].meter.count(parts[row], 2 if perturbs else 1)
@@ -162,9 +163,6 @@ class PackRun:
             over = place in self._outcomes
             means.append(math.nan if over else trial.end_epoch(stacked[: ended.get(row), row], finite[row]))
         return means
-
-    def _gradients(self, weights: Tensor, batch: Batch, is_clean: bool) -> tuple[Tensor, Tensor]:
-        return self.stack.gradients(weights, batch, updates=is_clean)
 
     def _evaluate(self, name: str, wanted: Sequence[bool]) -> list[dict[str, float]]:
         splits = [self.trials[place].splits[name] for place in self.rows]

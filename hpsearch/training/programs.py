@@ -11,8 +11,9 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.modules.dropout import _DropoutNd
 
+from hpsearch.optim.folded import Called, Folded, Weights
+from hpsearch.optim.ghost import Direction, GhostShards
 from hpsearch.tasks.protocol import Batch, Task
-from hpsearch.training.folded import Folded, Outside
 
 
 class Program(Protocol):
@@ -75,7 +76,7 @@ class ByFolding:
 
     def __init__(self, module: Measured, names: Sequence[str]) -> None:
         self._folded, self._names = Folded(module.model), names
-        self.module = Measured(module.task, _Called(self._folded))
+        self.module = Measured(module.task, Called(self._folded))
         self._metrics = vmap(self.module, randomness="different")
 
     def gradients(
@@ -89,22 +90,17 @@ class ByFolding:
             found = torch.autograd.grad(losses.sum(), leaves)
         return losses.detach(), found
 
+    def shards(
+        self, batch: Sequence[Tensor], own: Weights, others: Weights, directions: Mapping[str, Direction]
+    ) -> GhostShards:
+        """The passes of one step over all shards; each tensor of the batch is (K * m, b, ...)."""
+        self.module.train()
+        return GhostShards(self._folded, lambda *batch: self._metrics(*batch)["loss"], batch, own, others, directions)
+
     def measure(self, own: Sequence[Tensor], others: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
         self.module.eval()
         self._folded.use({**dict(zip(self._names, own, strict=True)), **others})
         found: dict[str, Tensor] = self._metrics(*batch)
-        return found
-
-
-class _Called(nn.Module):
-    """Stands for the network where the task measures under vmap."""
-
-    def __init__(self, folded: Folded) -> None:
-        super().__init__()
-        self.folded = folded
-
-    def forward(self, *inputs: Tensor) -> Tensor:
-        found: Tensor = Outside.apply(self.folded, *inputs)  # type: ignore[no-untyped-call]
         return found
 
 

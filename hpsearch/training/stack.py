@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from hpsearch.optim.ghost import Direction, GhostShards
 from hpsearch.optim.sam_on import normalization
 from hpsearch.tasks.protocol import Batch, Task
 from hpsearch.training.engine import Engine
@@ -26,11 +27,16 @@ class Stack:
     """K networks of one shape, whose weights are kept outside: weights (K, P), those that are trained end to end.
 
     Frozen parameters, buffers (BatchNorm's statistics) and their updates are kept here. folded: the network's own form
-    for many trials, where it has one that gives what torch.func gives; None otherwise.
+    for many trials, where it has one that gives what torch.func gives; None otherwise. only: which of the P numbers are
+    perturbed, (P,); None for all.
     """
 
-    def __init__(self, task: Task, models: Sequence[nn.Module], sample: Batch, engine: Engine) -> None:
-        """sample: training samples of one trial, (B, ...). Raises NotStackable."""
+    def __init__(
+        self, task: Task, models: Sequence[nn.Module], sample: Batch, engine: Engine, perturb: str = "all"
+    ) -> None:
+        """sample: training samples of one trial, (B, ...). Raises NotStackable; ValueError where `perturb` asks for
+        normalisation layers and there are none.
+        """
         self._module = Measured(task, models[0])
         self._engine = engine
         used = _used(self._module, sample, engine)
@@ -49,6 +55,13 @@ class Stack:
         others = [name for name in fixed[0] if name not in self._names]
         self._others = {name: torch.stack([each[name].detach() for each in fixed]) for name in others}
         self._tracks = any(isinstance(m, _NormBase) and m.track_running_stats for m in models[0].modules())
+        self._moved = self._names
+        self.only: Tensor | None = None
+        if perturb == "normalization":
+            chosen = set(normalization(self._module.model))
+            self._moved = [name for name in self._names if dict(models[0].named_parameters())[name] in chosen]
+            moved = [size * [name in self._moved] for name, size in zip(self._names, self._sizes, strict=True)]
+            self.only = torch.tensor(sum(moved, []), device=self.weights.device)
         self._func = ByFunc(self._module, self._names)
         self.folded = self._fold(tuple(part[:FEW].expand(len(models), *part[:FEW].shape) for part in sample))
 
@@ -61,6 +74,22 @@ class Stack:
             return self._gradients(self.folded, weights, batch, updates)
         return self._gradients(self._func, weights, batch, updates)
 
+    def shards(self, weights: Tensor, batch: Batch, num_shards: int, direction: Direction) -> GhostShards | None:
+        """All shards at once, of networks that are folded; None for others, and where shards are not equal."""
+        if self.folded is None or self._engine.compile or self._engine.precision != "fp32":
+            return None
+        if batch[0].shape[1] % num_shards:
+            return None
+        own = dict(zip(self._names, self._views(weights), strict=True))
+        ema = {} if direction.ema is None else dict(zip(self._names, self._views(direction.ema), strict=True))
+        directions = {name: direction._replace(ema=ema.get(name)) for name in self._moved}
+        parts = [part.reshape(len(weights) * num_shards, -1, *part.shape[2:]) for part in batch]
+        return self.folded.shards(parts, own, self._others, directions)
+
+    def flat(self, parts: Sequence[Tensor]) -> Tensor:
+        """A tensor for each parameter, (K, ...), as one, (K, P)."""
+        return torch.cat([part.flatten(1) for part in parts], 1)
+
     def measure(self, weights: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Every metric of each trial, (K,), in evaluation mode; each tensor of the batch is (K, B, ...)."""
         return self._measure(self.folded or self._func, weights, batch)
@@ -69,23 +98,11 @@ class Stack:
         """Goes on with some of the trials only; rows (k,)."""
         self._others = {name: value[rows] for name, value in self._others.items()}
 
-    def normalization(self) -> Tensor:
-        """Which of the P numbers are parameters of normalisation layers, (P,). Raises ValueError where none is."""
-        chosen = set(normalization(self._module.model))
-        named = dict(self._module.model.named_parameters())
-        sized = zip(self._names, self._sizes, strict=True)
-        return torch.cat(
-            [torch.full((size,), named[name] in chosen, device=self.weights.device) for name, size in sized]
-        )
-
     def _gradients(self, program: Program, weights: Tensor, batch: Batch, updates: bool) -> tuple[Tensor, Tensor]:
         others = self._others if updates or not self._tracks else {k: v.clone() for k, v in self._others.items()}
         with self._engine.autocast():
             losses, found = program.gradients(self._views(weights), others, batch)
-        gradients = torch.empty_like(weights)
-        for part, each in zip(self._views(gradients), found, strict=True):
-            part.copy_(each)
-        return losses, gradients
+        return losses, self.flat(found)
 
     def _measure(self, program: Program, weights: Tensor, batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad(), self._engine.autocast():

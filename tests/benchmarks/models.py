@@ -9,6 +9,9 @@ import torch
 from torch import Tensor, nn
 
 from hpsearch.tasks.models import mlp
+from hpsearch.tasks.networks.attention import TransformerBlock
+from hpsearch.tasks.networks.layers import Layers
+from hpsearch.tasks.networks.resnet import resnet18 as any_resnet18
 
 
 class Problem(NamedTuple):
@@ -78,3 +81,29 @@ class Transformer(nn.Module):
 def transformer(batch: int = 128) -> Problem:
     torch.manual_seed(0)
     return Problem(Transformer(), (torch.randint(0, 256, (batch, 64)), torch.randint(0, 256, (batch, 64))), classify)
+
+
+class GPT(nn.Module):
+    """Two layers of width 64 over 32 bytes, the head not tied: 0.13 M parameters."""
+
+    def __init__(self, width: int = 64, length: int = 32, depth: int = 2) -> None:
+        super().__init__()
+        self.bytes, self.places = nn.Embedding(256, width), nn.Embedding(length, width)
+        self.blocks = nn.Sequential(*(TransformerBlock(width, 4, causal=True, bias=False) for _ in range(depth)))
+        self.head = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 256, bias=False))
+
+    def forward(self, inputs: Tensor) -> Tensor:
+        places = torch.arange(inputs.shape[1], device=inputs.device).expand_as(inputs)
+        return self.head(self.blocks(self.bytes(inputs) + self.places(places)))
+
+
+def gpt(batch: int = 128) -> Problem:
+    torch.manual_seed(0)
+    return Problem(GPT(), (torch.randint(0, 256, (batch, 32)), torch.randint(0, 256, (batch, 32))), classify)
+
+
+def thin_resnet(batch: int = 128) -> Problem:
+    """ResNet-18 of an eighth of the width on images of 16 pixels: 0.18 M parameters."""
+    torch.manual_seed(0)
+    model = any_resnet18(3, 10, Layers("group", 0.125, 32))
+    return Problem(model, (torch.randn(batch, 3, 16, 16), torch.randint(0, 10, (batch,))), classify)

@@ -5,6 +5,7 @@ import torch
 from torch import nn
 
 from hpsearch.optim import METHODS, SharpnessAware
+from hpsearch.optim.settings import PROGRAMS
 from hpsearch.optim.vectorized import stack
 
 
@@ -40,9 +41,10 @@ def optimizer_of(model, **settings):
     return SharpnessAware(torch.optim.SGD(groups, lr=0.1, momentum=0.9), model, **settings)
 
 
+@pytest.mark.parametrize("program", ["auto", "vmap"])  # auto: ghosts but where there is a metric
 @pytest.mark.parametrize("weights", [None, (1.0, 0.0, 3.0, 2.0)])
 @pytest.mark.parametrize("name", METHODS)
-def test_the_same_steps_as_one_after_another(name, weights):
+def test_the_same_steps_as_one_after_another(name, weights, program):
     """Uneven batches, which cannot be stacked, among them."""
     settings = {"rho": 0.1, **METHODS[name].settings, "num_shards": 4}
     ours, twin = network(), network()
@@ -51,7 +53,7 @@ def test_the_same_steps_as_one_after_another(name, weights):
         group["rho"] *= 2
     for step in range(12):
         part = batch(step, rows=13 if step == 5 else 12)
-        found = together.step_vectorized(loss, *part, weights=weights)
+        found = together.step_vectorized(loss, *part, weights=weights, program=program)
         expected = in_turn.step(closure_of(twin), *part, weights=weights)
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
     for one, other in zip(ours.parameters(), twin.parameters(), strict=True):
@@ -59,14 +61,18 @@ def test_the_same_steps_as_one_after_another(name, weights):
     assert together.steps == 12
 
 
-def test_the_evaluations_are_two_not_two_a_shard():
+@pytest.mark.parametrize("program", PROGRAMS)
+def test_the_evaluations_are_two_not_two_a_shard(program):
     model, calls = network(), []
 
     def counted(model, *batch):
         calls.append(1)
         return loss(model, *batch)
 
-    optimizer_of(model, rho=0.1, num_shards=4).step_vectorized(counted, *batch(0))
+    optimizer = optimizer_of(model, rho=0.1, num_shards=4)
+    optimizer.step_vectorized(counted, *batch(0), program=program)  # the first one compares programs
+    calls.clear()
+    optimizer.step_vectorized(counted, *batch(1), program=program)
     assert len(calls) == 2
 
 

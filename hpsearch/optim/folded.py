@@ -2,30 +2,40 @@
 
 Layers with weights know where one trial ends; all others see more samples than usual. This has a fraction of
 torch.func's fixed cost, but asks for layers that are known here, and for others that treat each sample on its own.
+A trial may be a shard of a batch, too, with weights of its own or with its model's (optim/ghost.py).
 """
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor, nn
 
-Weights = dict[str, Tensor]  # by the parameter's name in the network; each (K, ...)
+Weights = dict[str, Tensor]  # by the parameter's name in the network; each (K, ...), or (V, ...) where K divides V
 
 
 class NotFoldable(Exception):
     """A network with a layer that is not known here."""
 
 
+class Tap(Protocol):
+    """Sees, and may change, what a linear layer makes of its inputs: (K, rows, in) and (K, rows, out)."""
+
+    def __call__(self, inputs: Tensor, products: Tensor) -> Tensor: ...
+
+
+Taps = dict[str, Tap]  # by the name of the layer's weight
+
+
 class _Layer(nn.Module):
     """A known layer. `layer` holds its options, `weights` what to use in place of its parameters."""
 
-    def __init__(self, layer: nn.Module, names: Mapping[Tensor, str], weights: Weights) -> None:
+    def __init__(self, layer: nn.Module, names: Mapping[Tensor, str], weights: Weights, taps: Taps) -> None:
         super().__init__()
-        self.layer, self.weights = layer, weights
+        self.layer, self.weights, self.taps = layer, weights, taps
         self.names = {name: names[parameter] for name, parameter in layer.named_parameters(recurse=False)}
 
     def own(self, name: str) -> Tensor | None:
@@ -36,18 +46,33 @@ class _Linear(_Layer):
     def forward(self, inputs: Tensor) -> Tensor:
         weight, bias = self.own("weight"), self.own("bias")
         assert weight is not None
+        tap = self.taps.get(self.names["weight"]) if "weight" in self.names else None
         rows = inputs.reshape(len(weight), -1, inputs.shape[-1])
-        found = torch.bmm(rows, weight.mT) if bias is None else torch.baddbmm(bias.unsqueeze(1), rows, weight.mT)
+        if bias is not None and tap is None and len(bias) == len(weight):
+            return torch.baddbmm(bias.unsqueeze(1), rows, weight.mT).view(*inputs.shape[:-1], -1)
+        found = torch.bmm(rows, weight.mT)
+        if tap is not None:
+            found = tap(rows, found)
+        if bias is not None:  # it may have shards' own rows where the weight has not
+            found = found.view(len(bias), -1, found.shape[-1]) + bias.unsqueeze(1)
         return found.view(*inputs.shape[:-1], -1)
 
 
+GROUPED = 16  # samples a trial, up to which one grouped convolution is the quicker one
+
+
 class _Conv2d(_Layer):
-    """One trial after another: on a CPU, one grouped convolution for all of them takes longer."""
+    """One grouped convolution, or one trial after another: with many samples that takes less time on a CPU."""
 
     def forward(self, inputs: Tensor) -> Tensor:
         layer: Any = self.layer
         weight, bias = self.own("weight"), self.own("bias")
         assert weight is not None
+        if bias is not None and len(bias) != len(weight):  # one of them has shards' own rows
+            rows = max(len(bias), len(weight))
+            weight, bias = (each.repeat_interleave(rows // len(each), 0) for each in (weight, bias))
+        if len(inputs) <= GROUPED * len(weight) and layer.padding_mode == "zeros":
+            return self._grouped(inputs, weight, bias)
         kernels = list(weight)
         if layer.weight.is_contiguous(memory_format=torch.channels_last):  # as the engine wanted it
             inputs = inputs.contiguous(memory_format=torch.channels_last)
@@ -55,6 +80,21 @@ class _Conv2d(_Layer):
         biases = [None] * len(kernels) if bias is None else bias
         parts = zip(inputs.chunk(len(kernels)), kernels, biases, strict=True)
         return torch.cat([layer._conv_forward(*part) for part in parts])
+
+    def _grouped(self, inputs: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        layer: Any = self.layer
+        trials, samples = len(weight), len(inputs) // len(weight)
+        maps = inputs.view(trials, samples, *inputs.shape[1:]).transpose(0, 1).flatten(1, 2)
+        found = nn.functional.conv2d(
+            maps,
+            weight.flatten(0, 1),
+            None if bias is None else bias.flatten(),
+            layer.stride,
+            layer.padding,
+            layer.dilation,
+            trials * layer.groups,
+        )
+        return found.view(samples, trials, -1, *found.shape[2:]).transpose(0, 1).flatten(0, 1)
 
 
 class _Norm(_Layer):
@@ -97,19 +137,30 @@ _KNOWN: Mapping[type[nn.Module], type[_Layer]] = {
 class Folded(nn.Module):
     """The network on (K, B, ...) inputs with weights by name, which hold until the next call of `use`.
 
+    linear: the weights that nothing but linear layers uses. rows: for optim/ghost.py.
+
     Raises NotFoldable for layers that are not known here, or have hooks.
     """
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.weights: Weights = {}
+        self.taps: Taps = {}
+        self.rows: dict[tuple[torch.Size, ...], dict[str, int]] = {}
         copied = copy.deepcopy(model)
         names: dict[Tensor, str] = {parameter: name for name, parameter in copied.named_parameters()}
+        uses: dict[str, set[tuple[type[nn.Module], str]]] = {}
+        for module in copied.modules():
+            for name, parameter in module.named_parameters(recurse=False):
+                uses.setdefault(names[parameter], set()).add((type(module), name))
+        self.linear = [name for name, found in uses.items() if found == {(nn.Linear, "weight")}]
         self.network = self._fold(copied, names)
 
-    def use(self, weights: Mapping[str, Tensor]) -> None:
+    def use(self, weights: Mapping[str, Tensor], taps: Mapping[str, Tap] | None = None) -> None:
         self.weights.clear()
         self.weights.update(weights)
+        self.taps.clear()
+        self.taps.update(taps or {})
 
     def forward(self, *inputs: Tensor) -> Tensor:
         trials, samples = inputs[0].shape[:2]
@@ -121,7 +172,7 @@ class Folded(nn.Module):
             raise NotFoldable("a module has hooks")
         known = _KNOWN.get(type(module))
         if known is not None and not (isinstance(module, nn.Embedding) and _is_special(module)):
-            return known(module, names, self.weights)
+            return known(module, names, self.weights, self.taps)
         if {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}:
             raise NotFoldable(f"{type(module).__name__} has weights or buffers of its own")
         for name, child in module.named_children():
@@ -131,6 +182,18 @@ class Folded(nn.Module):
 
 def _is_special(layer: nn.Embedding) -> bool:
     return layer.padding_idx is not None or layer.max_norm is not None or layer.scale_grad_by_freq or layer.sparse
+
+
+class Called(nn.Module):
+    """Stands for the folded network in a function that is under vmap over trials."""
+
+    def __init__(self, folded: Folded) -> None:
+        super().__init__()
+        self.folded = folded
+
+    def forward(self, *inputs: Tensor) -> Tensor:
+        found: Tensor = Outside.apply(self.folded, *inputs)  # type: ignore[no-untyped-call]
+        return found
 
 
 class Outside(torch.autograd.Function):
