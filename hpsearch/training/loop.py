@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from hpsearch.hyperparameters import Settings
 from hpsearch.tasks.protocol import Batch, Task
@@ -21,6 +21,8 @@ from hpsearch.training.outcome import Outcome
 from hpsearch.training.store import Store
 from hpsearch.training.trial import Trial
 
+GHOSTS = 8  # shards, from which on they are computed at once
+COPIES = 2**26  # numbers in the weights of all shards, at most
 CHECK_STEPS = 1000  # a loss is read: waiting for each would stall a GPU, and an epoch may take an hour
 
 
@@ -84,6 +86,7 @@ class TrialRun(Trial):
         self.index = 0  # batches of this epoch that are done
         self.losses: list[Tensor] = []  # of this epoch
         self._probed = self._endless()
+        self._as_ghosts: bool | None = None  # whether all shards of a step are one program; found out by the first step
         self.checkpoint = checkpoint
         state = None if checkpoint is None else checkpoint.load()
         if state is not None:
@@ -100,7 +103,7 @@ class TrialRun(Trial):
     def probe(self) -> None:
         """One step, for timing; not part of a trial."""
         self.model.train()
-        self.optimizer.step(self._closure, *next(self._probed))
+        self._step(next(self._probed))
 
     def _endless(self) -> Iterator[Batch]:
         while True:
@@ -132,7 +135,7 @@ class TrialRun(Trial):
             lr = self.lr(self.epoch * self.batches.count + self.index)
             for group in self.optimizer.param_groups:
                 group["lr"] = lr
-            self.losses.append(self.optimizer.step(self._closure, *batch))
+            self.losses.append(self._step(batch))
             self.index += 1
             if self.index % CHECK_STEPS == 0 and not math.isfinite(float(self.losses[-1])):
                 break
@@ -142,6 +145,27 @@ class TrialRun(Trial):
         self.index, self.losses = 0, []
         weights = torch.stack(torch._foreach_norm([p.detach() for p in self.model.parameters()]))
         return self.end_epoch(stacked, bool(torch.isfinite(weights).all()))
+
+    def _step(self, batch: Batch) -> Tensor:
+        perturbs = self.optimizer.steps % self.settings.interval == 0
+        if self._as_ghosts is None and perturbs:
+            self._as_ghosts = self._few_copies() and self.optimizer.ghosts_refused(self._loss, *batch) is None
+        if not (self._as_ghosts and perturbs):
+            return self.optimizer.step(self._closure, *batch)
+        self.meter.count(batch, 2)
+        return self.optimizer.step_vectorized(self._loss, *batch, program="ghost")
+
+    def _few_copies(self) -> bool:
+        """Whether ghost shards were never slower than one after another, by tests/benchmarks/shards.py.
+
+        A rule and no timing: the choice decides the trial's last bits.
+        """
+        copies = self.settings.num_shards * sum(parameter.numel() for parameter in self.model.parameters())
+        by_engine = self.engine.compile or self.engine.precision != "fp32"
+        return self.settings.num_shards >= GHOSTS and copies <= COPIES and not by_engine
+
+    def _loss(self, model: nn.Module, *batch: Tensor) -> Tensor:
+        return self.task.measure(model, *batch)["loss"]
 
     def _closure(self, *batch: Tensor) -> Tensor:
         with self.engine.autocast():
