@@ -6,6 +6,7 @@ import math
 
 import torch
 from torch import Tensor, nn
+from torch.nn.utils import skip_init
 
 from hpsearch.tasks.networks.attention import TransformerBlock
 
@@ -23,17 +24,21 @@ class GPT(nn.Module):
         super().__init__()
         self.dropout = dropout
         self.embedding = nn.Embedding(BYTES, dim)
-        self.positions = nn.Parameter(torch.empty(context, dim))
+        # Layers, not bare parameters: packs and ghost shards know those.
+        self.positions = skip_init(nn.Embedding, context, dim)  # type: ignore[no-untyped-call]
         self.blocks = nn.Sequential(
             *(TransformerBlock(dim, heads, causal=True, bias=False, dropout=dropout) for _ in range(layers))
         )
         self.norm = nn.LayerNorm(dim, bias=False)
+        self.head = skip_init(nn.Linear, dim, BYTES, bias=False)  # type: ignore[no-untyped-call]
+        self.head.weight = self.embedding.weight
         self._initialize(layers)
 
     def forward(self, text: Tensor) -> Tensor:
-        x = self.embedding(text.long()) + self.positions[: text.shape[1]]  # (N, T, dim)
+        places = torch.arange(text.shape[1], device=text.device).expand(text.shape)
+        x = self.embedding(text.long()) + self.positions(places)  # (N, T, dim)
         x = self.blocks(nn.functional.dropout(x, self.dropout, self.training))
-        return nn.functional.linear(self.norm(x), self.embedding.weight)
+        return self.head(self.norm(x))  # type: ignore[no-any-return]
 
     def _initialize(self, layers: int) -> None:
         for name, parameter in self.named_parameters():
