@@ -38,3 +38,39 @@ class PlainLoop:
             p.data = self.old[p]
         self.base.step()
         return loss
+
+
+def sharded(
+    optimizer: PlainLoop, loss: Callable[[Tensor, Tensor], Tensor], batch: tuple[Tensor, Tensor], shards: int
+) -> None:
+    """mSAM as usual: SAM's two passes shard by shard, the perturbed gradients added up; F-SAM for one shard."""
+
+    def closure_of(inputs: Tensor, targets: Tensor) -> Callable[[], Tensor]:
+        def closure() -> Tensor:
+            found = loss(inputs, targets)
+            found.backward()
+            return found
+
+        return closure
+
+    if shards == 1:
+        optimizer.step(closure_of(*batch))
+        return
+    total = [torch.zeros_like(p) for p in optimizer.parameters]
+    for part in zip(*(tensor.chunk(shards) for tensor in batch), strict=True):
+        closure = closure_of(*part)
+        optimizer.base.zero_grad()
+        closure()
+        old = [p.data.clone() for p in optimizer.parameters]
+        with torch.no_grad():
+            norm = torch.norm(torch.stack([p.grad.norm(p=2) for p in optimizer.parameters]), p=2)
+            for p in optimizer.parameters:
+                p.add_(p.grad * (optimizer.rho / (norm + 1e-12)))
+        optimizer.base.zero_grad()
+        closure()
+        for p, saved, mean in zip(optimizer.parameters, old, total, strict=True):
+            p.data = saved
+            mean += p.grad / shards
+    for p, mean in zip(optimizer.parameters, total, strict=True):
+        p.grad = mean
+    optimizer.base.step()
