@@ -127,6 +127,12 @@ class GhostShards:
             if rows.get(name) and _pays(rows[name], weights[name], directions[name])
         }
 
+    @property
+    def copied(self) -> int:
+        """Numbers in the shards' copies of weights."""
+        names = self._directions.keys() - self._ghosts.keys()
+        return self._shards * sum(self._weights[name].numel() for name in names)
+
     def clean(self, keeps: bool) -> Tensor:
         """The clean losses, (K, m). keeps: whether the gradients are asked for, by means()."""
         leaves: Weights = {}

@@ -18,11 +18,11 @@ from hpsearch.training.engine import Engine
 from hpsearch.training.evaluation import evaluate
 from hpsearch.training.optimizer import build_optimizer
 from hpsearch.training.outcome import Outcome
+from hpsearch.training.stack import COPIES
 from hpsearch.training.store import Store
 from hpsearch.training.trial import Trial
 
 GHOSTS = 8  # shards, from which on they are computed at once
-COPIES = 2**26  # numbers in the weights of all shards, at most
 CHECK_STEPS = 1000  # a loss is read: waiting for each would stall a GPU, and an epoch may take an hour
 
 

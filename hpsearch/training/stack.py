@@ -9,14 +9,15 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from hpsearch.optim.ghost import Direction, GhostShards
+from hpsearch.optim.ghost_model import AGREE
 from hpsearch.optim.sam_on import normalization
 from hpsearch.tasks.protocol import Batch, Task
 from hpsearch.training.engine import Engine
 from hpsearch.training.programs import ByFolding, ByFunc, Measured, Program, without_dropout
 
 FEW = 8  # samples on which the two programs are compared
-AGREE = {torch.float64: 1e-9, torch.float32: 1e-3}  # of what torch.func gives
 AGREE_BF16 = 0.05
+COPIES = 2**26  # numbers in the weights of all trials' shards, at most: 256 MiB
 
 
 class NotStackable(ValueError):
@@ -75,7 +76,9 @@ class Stack:
         return self._gradients(self._func, weights, batch, updates)
 
     def shards(self, weights: Tensor, batch: Batch, num_shards: int, direction: Direction) -> GhostShards | None:
-        """All shards at once, of networks that are folded; None for others, and where shards are not equal."""
+        """All shards at once, of networks that are folded; None for others, where shards are not equal, and where
+        their copies of small weights would be large.
+        """
         if self.folded is None or self._engine.compile or self._engine.precision != "fp32":
             return None
         if batch[0].shape[1] % num_shards:
@@ -84,7 +87,8 @@ class Stack:
         ema = {} if direction.ema is None else dict(zip(self._names, self._views(direction.ema), strict=True))
         directions = {name: direction._replace(ema=ema.get(name)) for name in self._moved}
         parts = [part.reshape(len(weights) * num_shards, -1, *part.shape[2:]) for part in batch]
-        return self.folded.shards(parts, own, self._others, directions)
+        passes = self.folded.shards(parts, own, self._others, directions)
+        return passes if passes.copied <= COPIES else None
 
     def flat(self, parts: Sequence[Tensor]) -> Tensor:
         """A tensor for each parameter, (K, ...), as one, (K, P)."""

@@ -11,6 +11,7 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 from hpsearch.hyperparameters import Settings
+from hpsearch.optim.ghost import GhostShards
 from hpsearch.tasks import Classification, Data
 from hpsearch.tasks.digits import Digits
 from hpsearch.training.engine import Engine
@@ -227,6 +228,17 @@ def check_network(make, method):
     trials = [(settings(**METHODS[method], weight_decay=0.01, epochs=epochs), epochs) for epochs in (10, 10, 4)]
     for (mine, seed), found in zip(trials, train_pack(task, trials), strict=True):
         same(train(task, mine, seed), found)
+
+
+@pytest.mark.parametrize("copies, passes", [(0, 0), (2**26, 2 * 12)])
+def test_shards_are_computed_at_once_unless_their_copies_are_large(monkeypatch, copies, passes):
+    seen, real = [], GhostShards._forward
+    monkeypatch.setattr(GhostShards, "_forward", lambda self, leaves: seen.append(self) or real(self, leaves))
+    monkeypatch.setattr("hpsearch.training.stack.COPIES", copies)
+    trials = [(settings(rho=0.1, num_shards=3, epochs=12), seed) for seed in range(2)]
+    for (mine, seed), found in zip(trials, train_pack(Small(), trials), strict=True):
+        same(train(Small(), mine, seed), found)
+    assert len(seen) == passes
 
 
 def test_a_shipped_task_in_float32():
