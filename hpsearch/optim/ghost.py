@@ -21,7 +21,7 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from hpsearch.optim import functional as F
-from hpsearch.optim.folded import Folded, Weights
+from hpsearch.optim.folded import Folded, Weights, product
 
 COPY = (
     200  # what a number of a shard's copy of a weight costs, in multiplications: it is written and read several times
@@ -50,11 +50,13 @@ class Ghost:
         self._moves = False
         self._average: Tensor | None = None  # sigma * ema, (K, out, in)
 
-    def __call__(self, inputs: Tensor, products: Tensor) -> Tensor:
+    def __call__(self, inputs: Tensor, weight: Tensor) -> Tensor:
         if not self._moves:
+            products = torch.bmm(inputs, weight.mT)  # torch leaves out the weight's gradient if nobody asks for it
             self._inputs.append(self._by_shard(inputs.detach()))
             self.edges.append(get_gradient_edge(products))
             return products
+        products = product(inputs, weight)
         if self._average is not None:
             scaled = (self._by_shard(inputs) * -self._scale).view_as(inputs)
             products = torch.baddbmm(products, scaled, self._average.mT)
@@ -91,9 +93,9 @@ class _Count:
     def __init__(self, shards: int) -> None:
         self.shards, self.rows = shards, 0
 
-    def __call__(self, inputs: Tensor, products: Tensor) -> Tensor:
+    def __call__(self, inputs: Tensor, weight: Tensor) -> Tensor:
         self.rows += inputs.shape[0] * inputs.shape[1] // self.shards
-        return products
+        return torch.bmm(inputs, weight.mT)
 
 
 class GhostShards:

@@ -3,15 +3,17 @@
     python -m tests.benchmarks.packs [TRIALS]
 
 Both on one thread, in turn, so that the machine's changes of speed hit both alike. Aims: 2.2 for SAM
-and F-SAM, 8 for 16 shards.
+and F-SAM, 8 for 16 shards one after another. `memory` is what each trial of a pack adds to the process.
 """
 
 from __future__ import annotations
 
 import itertools
 import statistics
+import subprocess
 import sys
 import time
+from collections.abc import Mapping
 
 import torch
 
@@ -19,19 +21,22 @@ from hpsearch.hyperparameters import Settings
 from hpsearch.tasks import Task
 from hpsearch.tasks.breast_cancer import BreastCancer
 from hpsearch.tasks.digits import Digits
+from hpsearch.training import loop
 from hpsearch.training.bundle import keep_memory, time_trials
 from hpsearch.training.engine import Engine
 from hpsearch.training.loop import train
 from hpsearch.training.packed import train_pack
-from tests.benchmarks.timing import blocks, device_name, ratio
+from tests.benchmarks.timing import Step, blocks, device_name, ratio
 
 EPOCHS, COUNT = 4, 8
 METHODS = {
     "sgd": {},
     "sam": {"rho": 0.1},
     "fsam": {"rho": 0.1, "sigma": 1.0},
-    **{f"{shards} shards": {"rho": 0.1, "num_shards": shards} for shards in (2, 4, 16)},
+    **{f"{shards} shards": {"rho": 0.1, "num_shards": shards} for shards in (2, 4, 16, 128)},
+    "16 shards, F-SAM": {"rho": 0.1, "num_shards": 16, "sigma": 1.0},
 }
+COMPILED = 2  # shards, beyond which the compiler takes minutes
 
 
 def main(trials: int = 15) -> None:
@@ -39,37 +44,60 @@ def main(trials: int = 15) -> None:
     print(f"\na pack of {trials} trials, batch 128, {EPOCHS} epochs, {device_name()}; compiled: seconds of compiling")
     print(f"{'':<20}{'':>14}{'ms a trial':>21}{'':>11}{'times as many trials a second, 95 %':>42}")
     columns = "".join(f"{name:>{width}}" for name, width in (("alone", 13), ("pack", 11), ("compiled", 11)))
-    print(f"{'':<20}{columns}{'s':>11}{'pack':>22}{'compiled':>20}")
+    print(f"{'':<26}{columns}{'s':>11}{'pack':>22}{'compiled':>20}")
     for name, more in METHODS.items():
         _compare(f"mlp, {name}", Digits("mlp", 0.3), more, trials)
-    _compare("convnet, sam", Digits("convnet", 0.3), METHODS["sam"], trials)
+    print("shards of a trial alone one after another, as in the step that others have:")
+    ghosts, loop.GHOSTS = loop.GHOSTS, sys.maxsize
+    for name, more in METHODS.items():
+        if more.get("num_shards", 1) >= ghosts:
+            _compare(f"mlp, {name}", Digits("mlp", 0.3), more, trials)
+    loop.GHOSTS = ghosts
+    for name in ("sam", "16 shards"):
+        _compare(f"convnet, {name}", Digits("convnet", 0.3), METHODS[name], trials)
+    for name in ("sam", "16 shards"):
+        each = (_peak(name, trials) - _peak(name, 2)) / (trials - 2)
+        print(f"memory, mlp, {name}: {each / 2**20:.1f} MiB a trial")
     _found()
 
 
-def _compare(title: str, task: Task, more: dict[str, float], trials: int) -> None:
+def chosen(more: Mapping[str, float], trials: int) -> list[tuple[Settings, int]]:
     base = {"epochs": EPOCHS, "momentum": 0.9, "weight_decay": 5e-4}
-    chosen = [Settings.merge({**base, **more, "lr": 0.1 / (1 + row % 5)}) for row in range(trials)]
-    together, few = [(settings, seed) for seed, settings in enumerate(chosen)], min(2, trials)
+    return [(Settings.merge({**base, **more, "lr": 0.1 / (1 + row % 5)}), row) for row in range(trials)]
+
+
+def _compare(title: str, task: Task, more: dict[str, float], trials: int) -> None:
+    together, few = chosen(more, trials), min(2, trials)
     compiled = Engine.choose("cpu", switches={"compile": True})
-    started = time.perf_counter()
-    train_pack(task, together, engine=compiled)
-    compiling = time.perf_counter() - started
-    contenders = {
+    contenders: dict[str, Step] = {
         "alone": lambda: [train(task, settings, seed) for settings, seed in together[:few]],
         "pack": lambda: train_pack(task, together),
-        "compiled": lambda: train_pack(task, together, engine=compiled),
     }
+    started = time.perf_counter()
+    if more.get("num_shards", 1) <= COMPILED:
+        contenders["compiled"] = lambda: train_pack(task, together, engine=compiled)
+        contenders["compiled"]()
+    compiling = time.perf_counter() - started
     found = blocks(contenders, count=COUNT, steps=1, warm=1)
     each = {
         name: [seconds / (few if name == "alone" else trials) for seconds in times] for name, times in found.items()
     }
-    milliseconds = [f"{statistics.median(times) * 1e3:.1f}" for times in each.values()]
-    gains = []
-    for name in ("pack", "compiled"):
-        middle, low, high = ratio(each["alone"], each[name])
-        gains.append(f"{middle:.2f} ({low:.2f} to {high:.2f})")
-    numbers = f"{milliseconds[0]:>13}{milliseconds[1]:>11}{milliseconds[2]:>11}{compiling:>11.0f}"
-    print(f"{title:<20}{numbers}{gains[0]:>22}{gains[1]:>20}", flush=True)
+    line = f"{title:<26}" + "".join(f"{statistics.median(times) * 1e3:>11.1f}" for times in each.values())
+    gains = [ratio(each["alone"], times) for name, times in each.items() if name != "alone"]
+    texts = [f"{middle:.2f} ({low:.2f} to {high:.2f})" for middle, low, high in gains]
+    compiled_after = f"{compiling:>11.0f}" if len(gains) > 1 else f"{'':>22}"
+    print(line + compiled_after + "".join(f"{text:>22}" for text in texts), flush=True)
+
+
+def _peak(name: str, trials: int) -> int:
+    """Bytes that a process of its own held at most while it trained a pack."""
+    code = (
+        "import resource, sys; from tests.benchmarks.packs import METHODS, chosen; "
+        "from hpsearch.tasks.digits import Digits; from hpsearch.training.packed import train_pack; "
+        f"train_pack(Digits('mlp', 0.3), chosen(METHODS[{name!r}], {trials})); "
+        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024)"
+    )
+    return int(subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True).stdout)
 
 
 def _found() -> None:
@@ -86,8 +114,8 @@ def _found() -> None:
         row = f"{title}, {method}"
         line = f"{row:<24}"
         for trials in (3, 24):
-            chosen = Settings.merge({"epochs": 5, "batch_size": 64, "momentum": 0.9, **METHODS[method]})
-            every = [(chosen, seed) for seed in range(trials)]
+            alike = Settings.merge({"epochs": 5, "batch_size": 64, "momentum": 0.9, **METHODS[method]})
+            every = [(alike, seed) for seed in range(trials)]
             alone, together = time_trials(task, every, Engine.choose("cpu")).seconds(every)
             line += f"{alone / together:>12.2f}"
         print(line, flush=True)

@@ -260,6 +260,14 @@ def test_a_compiled_pack_agrees():
         same(train(Small(), mine, seed), found)
 
 
+def test_a_pack_in_bf16_is_folded_and_trains():
+    trials = [(settings(batch_size=100, epochs=2, rho=0.1, precision="bf16", num_shards=2), seed) for seed in (0, 1)]
+    assert PackRun(Digits(), trials, engine=Engine.choose("cpu", "bf16")).stack.folded is not None
+    for (mine, seed), found in zip(trials, train_pack(Digits(), trials), strict=True):
+        alone = train(Digits(), mine, seed)
+        assert found.metrics["val_loss"] == pytest.approx(alone.metrics["val_loss"], rel=0.05)
+
+
 def test_networks_of_known_layers_are_folded_and_others_are_not():
     folded = {name: is_folded(make) for name, make in {**NETWORKS, **UNFOLDED}.items()}
     assert folded == {**dict.fromkeys(NETWORKS, True), "batch norm": False, **dict.fromkeys(UNFOLDED, False)}
