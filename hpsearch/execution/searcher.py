@@ -164,7 +164,10 @@ class PackSearcher(Searcher):
             self._end(running, json.loads((result or {})["waiting"]))
         refused = (result or {}).get("refused")
         if refused is not None:
-            self._exchange.note_refusal(running.pack.configuration.arm, refused, (result or {})["raised"])
+            raised = (result or {})["raised"]
+            self._exchange.note_refusal(running.pack.configuration.arm, refused, raised)
+            if not raised and running.bundle is not None:
+                self._planner.refuse(running.bundle)
             self._one_by_one(running)
             return
         self._retry(running)

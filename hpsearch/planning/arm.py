@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import TYPE_CHECKING
 
 from hpsearch.planning.books import Books
@@ -35,6 +35,7 @@ class ArmPlan:
         self._second: deque[Configuration] = deque()  # those of which more seeds wait to be given
         self._more = 0  # trials that spreads have asked for
         self._upcoming: tuple[int, int] | None = None  # the phase and index that the sampler is asked for next
+        self._refused: set[tuple[Hashable, int, int]] = set()  # kinds of bundles
         self._packs = self._plan()
         self._exhausted = False
 
@@ -68,6 +69,10 @@ class ArmPlan:
             del waiting[result.configuration_id]
             self._settle(self._books.planned[result.configuration_id])
 
+    def refuse(self, bundle: Bundle) -> None:
+        """Those that are like this one are given pack by pack from now on."""
+        self._refused.add(self._kind(bundle))
+
     def count(self) -> ArmCount:
         seen, ended = self._books.count(self._exhausted)
         planned = max(trials_of(self._study, sum(self._expected)) + self._more, seen)
@@ -98,8 +103,11 @@ class ArmPlan:
                 if configuration is None:
                     yield None
                     continue
-                _, trials = self._first(configuration)
-                pack = self._pack(configuration, trials)
+                first = self._first(configuration)
+                if self._bundles > 1:  # of its seeds: the next one is asked for when their results are back
+                    yield from self._together([first])
+                    continue
+                pack = self._pack(*first)
                 if pack is None:
                     self._settle(configuration)
                 else:
@@ -142,10 +150,17 @@ class ArmPlan:
             bundle = Bundle(missing, chunk.members)
             if len(chunk.members) == 1:
                 yield from missing
-            elif bundle.key in self._books.one_by_one:
+            elif bundle.key in self._books.one_by_one or (missing and self._kind(bundle) in self._refused):
                 yield from bundle.one_by_one()
             elif missing:
                 yield bundle
+
+    def _kind(self, bundle: Bundle) -> tuple[Hashable, int, int]:
+        """Shape, trials and epochs: whether one program is quicker hangs on nothing else, so that a run which is cut
+        off, and knows of no refusal when it goes on, decides as it would have.
+        """
+        settings = [self._study.settings(self.name, member.params) for member in bundle.members]
+        return settings[0].shape(), len(settings), sum(each.epochs for each in settings)
 
     def _pack(self, configuration: Configuration, trials: Mapping[int, str]) -> Pack | None:
         """What is left of these trials; None where that is nothing."""

@@ -67,5 +67,9 @@ class Planner:
         if result.arm in self._arms:
             self._arms[result.arm].tell(result)
 
+    def refuse(self, bundle: Bundle) -> None:
+        """One program is not quicker for it: its packs have been given one by one, and those of its kind will be."""
+        self._arms[bundle.packs[0].configuration.arm].refuse(bundle)
+
     def counts(self) -> dict[str, ArmCount]:
         return {arm.name: arm.count() for arm in self._order}

@@ -35,7 +35,7 @@ class Packs:
     """A planner with a list of packs and bundles."""
 
     def __init__(self, *planned):
-        self.left, self.told = list(planned), []
+        self.left, self.told, self.refused = list(planned), [], []
         packs = [pack for each in planned for pack in (each.packs if isinstance(each, Bundle) else [each])]
         self.open = {trial_id for pack in packs for trial_id in pack.seeds.values()}
 
@@ -49,6 +49,9 @@ class Packs:
     def tell(self, result):
         self.told.append(result)
         self.open.remove(result.trial_id)
+
+    def refuse(self, bundle):
+        self.refused.append(bundle.key)
 
 
 def pack(name="1", arm="a", seeds=(0, 1, 2), attempt=1):
@@ -270,10 +273,14 @@ def test_of_a_bundle_that_was_half_written_only_what_is_missing_is_kept(tmp_path
     assert {row.bundle["trials"] for row in desk.rows} == {6}
 
 
-def test_a_bundle_that_is_refused_is_given_pack_by_pack(tmp_path):
-    desk = Desk(tmp_path, bundle(pack("1"), pack("2"), done=(0,)))
+@pytest.mark.parametrize("raised", [False, True])
+def test_a_bundle_that_is_refused_is_given_pack_by_pack(tmp_path, raised):
+    """The planner knows of those that would be slower, or cannot be; one that raised says nothing of others."""
+    whole = bundle(pack("1"), pack("2"), done=(0,))
+    desk = Desk(tmp_path, whole)
     desk.order()
-    desk.searcher.on_trial_complete("t", {"reports": "[]", "pack": 0, "refused": "slower", "raised": False})
+    desk.searcher.on_trial_complete("t", {"reports": "[]", "pack": 0, "refused": "slower", "raised": raised})
+    assert desk.planner.refused == ([] if raised else [whole.key])
     assert desk.order()["seeds"] == [1, 2]
     desk.end(report(1), report(2))
     assert desk.order()["seeds"] == [0, 1, 2]

@@ -38,10 +38,10 @@ def results_of(planned):
     return results
 
 
-def train(checked, known=(), at_once=1, draw=None, lines=None, refuses=lambda bundle: False):
+def train(checked, known=(), at_once=1, draw=None, lines=None, refuses=lambda bundle: False, by_kind=False):
     """Rows of a run that is killed when so many lines are written, perhaps within a bundle; and what was given.
 
-    refuses: bundles that are given to be trained pack by pack.
+    refuses: bundles that are given to be trained pack by pack; by_kind: since that takes less time.
     """
     size = bundle_size(checked, None)
     planner, running, rows, given = Planner(checked, known, bundles=size), [], [], []
@@ -54,6 +54,8 @@ def train(checked, known=(), at_once=1, draw=None, lines=None, refuses=lambda bu
             break
         planned = running.pop(draw.randrange(len(running)) if draw else 0)
         if isinstance(planned, Bundle) and refuses(planned):
+            if by_kind:
+                planner.refuse(planned)
             running += planned.one_by_one()
             continue
         for row in results_of(planned):
@@ -130,11 +132,49 @@ def test_where_there_are_none(why):
     assert given and not bundles(given)
 
 
-def test_what_adapts_is_asked_pack_by_pack():
-    sampling = "[{sampler: random, configurations: 4}, {sampler: tpe, configurations: 3}]"
-    rows, given = train(checked(["sam"], sampling, confirm="null"))
-    assert [type(planned) for planned in given[-3:]] != [Bundle] * 3
-    assert {row.sampling["sampler"] for row in rows if row.bundle} == {"random"}
+ADAPTS = "[{sampler: random, configurations: 4}, {sampler: tpe, configurations: 5}]"
+
+
+def test_what_adapts_has_a_bundle_of_each_configurations_seeds():
+    rows, given = train(checked(["sam"], ADAPTS, confirm="null"))
+    assert [len(planned.members) for planned in given[-5:]] == [3] * 5
+    assert all(len({str(member.params) for member in planned.members}) == 1 for planned in given[-5:])
+    assert {row.sampling["sampler"] for row in rows if row.bundle} == {"random", "tpe"}
+    alone, _ = train(checked(["sam"], ADAPTS, confirm="null", pack="1"))
+    assert len(rows) == len(alone)
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_what_adapts_goes_on_after_whatever_is_killed(number):
+    draw = random.Random(number)
+    study = checked(["sam", "msam"], ADAPTS, confirm="null", pack=draw.choice(["2", "7"]))
+
+    def refuses(bundle):  # by what is known of its trials, as a timing does
+        return sum(study.study.settings("sam", member.params).epochs for member in bundle.members) % 2 == 1
+
+    straight, _ = train(study, refuses=refuses, by_kind=True)
+    rows = []
+    while True:
+        new, given = train(study, rows, lines=draw.choice([1, 2, 4, 7]), refuses=refuses, by_kind=True)
+        assert not {row.trial_id for row in new} & {row.trial_id for row in rows}
+        rows += new
+        if not given:
+            break
+    assert table(rows) == table(straight)
+
+
+def test_what_is_like_a_bundle_that_was_refused_is_given_pack_by_pack():
+    asked = []
+
+    def refuses(bundle):
+        asked.append(bundle)
+        return True
+
+    study = checked(["sam"], ADAPTS, confirm="null")
+    rows, _ = train(study, refuses=refuses, by_kind=True)
+    kinds = [(len(b.members), sum(study.study.settings("sam", m.params).epochs for m in b.members)) for b in asked]
+    assert len(kinds) == len(set(kinds)) < 8
+    assert not any(row.bundle["together"] for row in rows if row.bundle) and all(row.bundle for row in rows)
 
 
 @pytest.mark.parametrize(
