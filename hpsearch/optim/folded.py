@@ -8,7 +8,7 @@ A trial may be a shard of a batch, too, with weights of its own or with its mode
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import torch
@@ -180,7 +180,7 @@ class Folded(nn.Module):
             for name, parameter in module.named_parameters(recurse=False):
                 uses.setdefault(names[parameter], set()).add((type(module), name))
         self.linear = [name for name, found in uses.items() if found == {(nn.Linear, "weight")}]
-        self.network = self._fold(copied, names)
+        self.network = self._fold(copied, names, {})
 
     def use(self, weights: Mapping[str, Tensor], taps: Mapping[str, Tap] | None = None) -> None:
         self.weights.clear()
@@ -188,38 +188,75 @@ class Folded(nn.Module):
         self.taps.clear()
         self.taps.update(taps or {})
 
+    def follow(self, model: nn.Module) -> None:
+        """Takes over the modes and plain attributes that the modules have now."""
+        copies = dict(self.network.named_modules(remove_duplicate=False))
+        for name, module in model.named_modules(remove_duplicate=False):
+            copied = copies[name]
+            plain = copied.layer if isinstance(copied, _Layer) else copied
+            plain.__dict__.update({key: value for key, value in vars(module).items() if not key.startswith("_")})
+            copied.training = module.training
+
     def forward(self, *inputs: Tensor) -> Tensor:
         trials, samples = inputs[0].shape[:2]
         found = self.network(*(each.reshape(trials * samples, *each.shape[2:]) for each in inputs))
         return found.view(trials, samples, *found.shape[1:])  # type: ignore[no-any-return]
 
-    def _fold(self, module: nn.Module, names: Mapping[Tensor, str]) -> nn.Module:
-        if module._forward_hooks or module._forward_pre_hooks or module._backward_hooks:
-            raise NotFoldable("a module has hooks")
-        known = _KNOWN.get(type(module))
-        if known is not None and not (isinstance(module, nn.Embedding) and _is_special(module)):
-            return known(module, names, self.weights, self.taps)
+    def _fold(self, module: nn.Module, names: Mapping[Tensor, str], known: dict[nn.Module, nn.Module]) -> nn.Module:
+        """known: what has been folded; a module may be in several places."""
+        if module in known:
+            return known[module]
+        if has_hooks(module) or "forward" in vars(module):
+            raise NotFoldable(f"{type(module).__name__} has hooks, or a forward() of its own object")
+        layer = _KNOWN.get(type(module))
+        if layer is not None and not (isinstance(module, nn.Embedding) and _is_special(module)):
+            known[module] = layer(module, names, self.weights, self.taps)
+            return known[module]
         if {**dict(module.named_parameters(recurse=False)), **dict(module.named_buffers(recurse=False))}:
             raise NotFoldable(f"{type(module).__name__} has weights or buffers of its own")
-        for name, child in module.named_children():
-            setattr(module, name, self._fold(child, names))
+        known[module] = module
+        for name, child in module._modules.items():
+            if child is not None:
+                setattr(module, name, self._fold(child, names, known))
         return module
+
+
+def has_hooks(module: nn.Module) -> bool:
+    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
+
+
+def agree(found: Sequence[Tensor], expected: Sequence[Tensor], tolerance: float) -> bool:
+    """Whether each tensor differs by no more than that share of it; of a hundredth of all where it is smaller, since a
+    gradient that should be zero (of a bias before a normalisation) is rounding.
+    """
+    norms = torch.stack([torch.linalg.vector_norm(each.double()) for each in expected])
+    apart = [torch.linalg.vector_norm(a.double() - b.double()) for a, b in zip(found, expected, strict=True)]
+    return bool((torch.stack(apart) <= tolerance * norms.clamp_min(0.01 * torch.linalg.vector_norm(norms))).all())
 
 
 def _is_special(layer: nn.Embedding) -> bool:
     return layer.padding_idx is not None or layer.max_norm is not None or layer.scale_grad_by_freq or layer.sparse
 
 
-class Called(nn.Module):
-    """Stands for the folded network in a function that is under vmap over trials."""
+class Called:
+    """Stands for the folded network in a function that is under vmap over trials: it can be called, no more."""
 
     def __init__(self, folded: Folded) -> None:
-        super().__init__()
         self.folded = folded
 
-    def forward(self, *inputs: Tensor) -> Tensor:
+    @property
+    def training(self) -> bool:
+        return self.folded.network.training
+
+    def __call__(self, *inputs: Tensor) -> Tensor:
         found: Tensor = Outside.apply(self.folded, *inputs)  # type: ignore[no-untyped-call]
         return found
+
+    def __getattr__(self, name: str) -> Any:
+        raise NotFoldable(f"the loss does not only call the model: it uses its {name}")
+
+    def __getitem__(self, index: object) -> Any:
+        raise NotFoldable("the loss does not only call the model: it takes a part of it")
 
 
 class Outside(torch.autograd.Function):

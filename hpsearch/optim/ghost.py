@@ -23,9 +23,8 @@ from torch.autograd.graph import GradientEdge, get_gradient_edge
 from hpsearch.optim import functional as F
 from hpsearch.optim.folded import Folded, Weights, product
 
-COPY = (
-    200  # what a number of a shard's copy of a weight costs, in multiplications: it is written and read several times
-)
+COPY = 200  # what a number of a shard's copy of a weight costs, in multiplications: it is written and read often
+LOST = 1e-3  # of the rows' own squares: where they cancel to less, ||d_j||^2 has lost digits, and d_j is computed
 
 
 class Direction(NamedTuple):
@@ -53,8 +52,9 @@ class Ghost:
     def __call__(self, inputs: Tensor, weight: Tensor) -> Tensor:
         if not self._moves:
             products = torch.bmm(inputs, weight.mT)  # torch leaves out the weight's gradient if nobody asks for it
-            self._inputs.append(self._by_shard(inputs.detach()))
-            self.edges.append(get_gradient_edge(products))
+            if products.requires_grad:  # not so under no_grad
+                self._inputs.append(self._by_shard(inputs.detach()))
+                self.edges.append(get_gradient_edge(products))
             return products
         products = product(inputs, weight)
         if self._average is not None:
@@ -63,19 +63,33 @@ class Ghost:
         similar = torch.bmm(self._by_shard(inputs), self._seen.mT)
         return torch.baddbmm(self._by_shard(products), similar, self._slopes).view_as(products)
 
-    def square(self, slopes: Sequence[Tensor], average: Tensor | None) -> Tensor:
-        """||d_j||^2, (V,). slopes: the gradients of the outputs, one a call. Several calls are one with more rows."""
-        slopes = [self._by_shard(each) for each in slopes]
-        self._seen = self._inputs[0] if len(slopes) == 1 else torch.cat(self._inputs, 1)
-        self._slopes = slopes[0] if len(slopes) == 1 else torch.cat(slopes, 1)
-        self._average = average
+    def square(self, slopes: Sequence[Tensor | None], average: Tensor | None, weight: Tensor) -> Tensor:
+        """||d_j||^2, (V,). slopes: the gradients of the outputs, one a call, None where the loss does not use it.
+
+        Several calls are one with more rows. average: sigma * ema, (K, out, in).
+        """
+        outputs, inputs = weight.shape[1:]
+        used: list[Any] = [(x, self._by_shard(d)) for x, d in zip(self._inputs, slopes, strict=True) if d is not None]
+        if len(used) != 1:  # of none, matrices without rows
+            none = weight.new_zeros(self.shards, 0, inputs), weight.new_zeros(self.shards, 0, outputs)
+            used = [tuple(torch.cat(parts, 1) for parts in zip(none, *used, strict=True))]
+        ((self._seen, self._slopes),) = used
+        self._inputs, self._average = [], average
         seen, slope = self._seen, self._slopes
         found = (torch.bmm(seen, seen.mT) * torch.bmm(slope, slope.mT)).sum((1, 2))
-        if average is None:
-            return found
-        projected = torch.bmm(seen.reshape(len(average), -1, seen.shape[2]), average.mT).view_as(slope)
-        squares = average.flatten(1).square().sum(1).repeat_interleave(self.shards // len(average))
-        return (found - 2 * (projected * slope).sum((1, 2)) + squares).clamp_(min=0)
+        parts = (seen.square().sum(2) * slope.square().sum(2)).sum(1)  # each row's own
+        if average is not None:
+            projected = torch.bmm(seen.reshape(len(average), -1, inputs), average.mT).view_as(slope)
+            squares = average.flatten(1).square().sum(1).repeat_interleave(self.shards // len(average))
+            found += squares - 2 * (projected * slope).sum((1, 2))
+            parts += squares
+        lost = (found < LOST * parts).nonzero().flatten()
+        if len(lost):
+            difference = torch.bmm(slope[lost].mT, seen[lost])
+            if average is not None:
+                difference -= average[lost // (self.shards // len(average))]
+            found[lost] = difference.flatten(1).square().sum(1)
+        return found
 
     def displace(self, scale: Tensor) -> None:
         """scale: s_j, (V,). From now on the layer computes at its perturbed weights."""
@@ -146,7 +160,7 @@ class GhostShards:
         edges = [edge for ghost in self._ghosts.values() for edge in ghost.edges]
         clean = [leaves[name] for name in asked]
         everything: list[Any] = [*clean, *edges]
-        found = iter(torch.autograd.grad(total, everything, allow_unused=True))
+        found = iter(torch.autograd.grad(total, everything, allow_unused=True) if everything else ())
         self._clean = {name: _or_zeros(next(found), leaf) for name, leaf in zip(asked, clean, strict=True)}
         self._slopes = {name: [next(found) for _ in ghost.edges] for name, ghost in self._ghosts.items()}
         for ghost in self._ghosts.values():
@@ -164,8 +178,9 @@ class GhostShards:
         for name, direction in self._directions.items():
             average = None if direction.ema is None else _times(direction.ema, direction.sigma)
             if name in self._ghosts:
-                slopes = [self._alone(each) for each in self._slopes[name]]
-                squares.append(self._ghosts[name].square(slopes, average).view(-1, self._shards))
+                slopes = [None if each is None else self._alone(each) for each in self._slopes[name]]
+                square = self._ghosts[name].square(slopes, average, self._weights[name])
+                squares.append(square.view(-1, self._shards))
                 continue
             weight = self._weights[name].unsqueeze(1)
             vector = self._by_trial(self._alone(self._clean[name]))
@@ -185,10 +200,14 @@ class GhostShards:
         self._copies = {name: copy.flatten(0, 1) for name, copy in copies.items()}
 
     def perturbed(self) -> list[Tensor]:
-        """The perturbed gradients' means over shards, (K, ...) each, in the order of the weights."""
+        """The perturbed gradients' means over shards, (K, ...) each, in the order of the weights.
+
+        `unused` has the names of those that the loss does not use; theirs are zeros.
+        """
         leaves = {name: self._copies.get(name, weight).detach() for name, weight in self._weights.items()}
         _, total = self._forward(leaves)
         found = torch.autograd.grad(total, list(leaves.values()), allow_unused=True)
+        self.unused = {name for name, each in zip(leaves, found, strict=True) if each is None}
         return [self._mean(_or_zeros(each, leaf)) for each, leaf in zip(found, leaves.values(), strict=True)]
 
     def _forward(self, leaves: Weights) -> tuple[Tensor, Tensor]:
@@ -196,9 +215,14 @@ class GhostShards:
         for leaf in leaves.values():
             leaf.requires_grad_()
         self._folded.use({**leaves, **self._others}, self._ghosts)
-        with torch.enable_grad():
-            losses = self._losses(*self._batch)
-            return losses, losses.sum() if self._counts is None else torch.dot(losses, self._counts)
+        try:
+            with torch.enable_grad():
+                losses = self._losses(*self._batch)
+                return losses, losses.sum() if self._counts is None else torch.dot(
+                    losses, self._counts.to(losses.dtype)
+                )
+        finally:
+            self._folded.use({})  # nothing is held until the next step
 
     def _rows(self) -> dict[str, int]:
         """How many rows of a shard reach each weight that linear layers alone use; found out once for such a batch."""
@@ -206,11 +230,15 @@ class GhostShards:
         if key not in self._folded.rows:
             counts = {name: _Count(len(self._batch[0])) for name in self._folded.linear}
             self._folded.use({**self._weights, **self._others}, counts)
-            was_training = self._folded.training
+            modes = [(module, module.training) for module in self._folded.modules()]
             self._folded.eval()  # draws nothing
-            with torch.no_grad():
-                self._losses(*self._batch)
-            self._folded.train(was_training)
+            try:
+                with torch.no_grad():
+                    self._losses(*self._batch)
+            finally:
+                for module, mode in modes:
+                    module.training = mode
+                self._folded.use({})
             self._folded.rows[key] = {name: count.rows for name, count in counts.items()}
         return self._folded.rows[key]
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import functools
+from collections import OrderedDict
+from collections.abc import Hashable, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from hpsearch.optim.folded import Called, Folded, NotFoldable, Weights
+from hpsearch.optim.folded import Called, Folded, NotFoldable, Weights, agree, has_hooks
 from hpsearch.optim.functional import Tensors
 from hpsearch.optim.ghost import Direction, GhostShards
 from hpsearch.optim.passes import Gradients
@@ -17,36 +19,32 @@ from hpsearch.optim.perturbation import Bundle
 from hpsearch.optim.vectorized import Loss, VectorizedShards, mean_over_shards, perturbed_weights
 
 FEW = 2  # shards on which the two programs are compared
+LOSSES = 8  # that are remembered
 AGREE = {torch.float64: 1e-9, torch.float32: 1e-3}  # of what vmap over whole copies of the weights gives
 
 
 class GhostModel:
     """The passes of steps over the shards of one model. Raises NotFoldable, and says why."""
 
-    def __init__(self, loss: Loss, model: nn.Module, parameters: Tensors) -> None:
+    def __init__(self, model: nn.Module, parameters: Tensors) -> None:
         self._model, self._parameters = model, parameters
-        names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
-        if any(parameter not in names for parameter in parameters):
+        self._names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
+        if any(parameter not in self._names for parameter in parameters):
             raise NotFoldable("a parameter of the optimizer is not one of the model's")
-        if {parameter.dtype for parameter in names} - AGREE.keys():
+        if {parameter.dtype for parameter in self._names} - AGREE.keys():
             raise NotFoldable("a parameter is not of torch.float32 or torch.float64")
-        self._names, self._folded = names, Folded(model)
-        folded = dict(self._folded.network.named_modules())
-        self._pairs = [(folded[name], module) for name, module in model.named_modules()]
-        self.use(loss)
+        self._folded = Folded(model)
 
-    def use(self, loss: Loss) -> None:
-        called = Called(self._folded)
+    def passes(
+        self, loss: Loss, bundles: Sequence[Bundle], stacked: Sequence[Tensor], shares: Tensor | None
+    ) -> GhostShards:
+        """Of one step. stacked: each tensor of the batch, (m, b, ...). shares: (m,); None where all are alike."""
+        self._folded.follow(self._model)
+        called: Any = Called(self._folded)
 
         def of(*batch: Any) -> Tensor:
             return loss(called, *batch)
 
-        self._losses = vmap(of, randomness="different")
-
-    def passes(self, bundles: Sequence[Bundle], stacked: Sequence[Tensor], shares: Tensor | None) -> GhostShards:
-        """Of one step. stacked: each tensor of the batch, (m, b, ...). shares: (m,); None where all are alike."""
-        for folded, module in self._pairs:
-            folded.training = module.training
         directions = {}
         for bundle in bundles:
             averages = bundle.ema or [None] * len(bundle.parameters)
@@ -58,17 +56,22 @@ class GhostModel:
         others: Weights = {}
         for parameter, name in self._names.items():
             (weights if id(parameter) in trained else others)[name] = parameter.detach().unsqueeze(0)
-        self._order = {name: place for place, name in enumerate(weights)}
-        return GhostShards(self._folded, self._losses, stacked, weights, others, directions, shares)
+        self._order = list(weights)
+        losses = vmap(of, randomness="different")
+        return GhostShards(self._folded, losses, stacked, weights, others, directions, shares)
 
-    def whole(self, found: Sequence[Tensor]) -> Gradients:
-        """What the passes give, (1, ...) each, in the order of the optimizer's parameters; None for a frozen one."""
-        places = [self._order.get(self._names[parameter]) for parameter in self._parameters]
-        return [None if place is None else found[place].squeeze(0) for place in places]
+    def whole(self, found: Sequence[Tensor], unused: set[str]) -> Gradients:
+        """What the passes give, (1, ...) each, in the order of the optimizer's parameters; None for those that are
+        frozen or not used.
+        """
+        by_name = {name: each.squeeze(0) for name, each in zip(self._order, found, strict=True) if name not in unused}
+        return [by_name.get(self._names[parameter]) for parameter in self._parameters]
 
     def agrees(self, loss: Loss, bundles: list[Bundle], stacked: Sequence[Tensor]) -> bool | None:
         """Whether it gives what vmap over whole copies of the weights gives, on a few shards; None where that has
         infinite numbers or NaN. It does not for a network that mixes the samples of a batch, say.
+
+        Raises NotFoldable for whatever else it cannot compute; what vmap raises comes as it is.
         """
         few = tuple(part[:FEW] for part in stacked)
         shares = torch.full((len(few[0]),), 1 / len(few[0]), device=few[0].device, dtype=self._parameters[0].dtype)
@@ -77,53 +80,103 @@ class GhostModel:
         means = mean_over_shards(clean, shares)
         weights = perturbed_weights(bundles, None, self._parameters, clean)
         perturbed, _ = slow(weights, few, own=True)
-        expected = [losses, *means, *mean_over_shards(perturbed, shares)]
-        passes = self.passes(bundles, few, None)
-        mine = [passes.clean(keeps=True).view(-1), *self.whole(passes.means())]
-        passes.displace()
-        mine += self.whole(passes.perturbed())
-        one, other = (torch.cat([each.flatten() for each in part if each is not None]) for part in (mine, expected))
-        if not torch.isfinite(other).all():
+        expected = [losses, *_present(means), *_present(mean_over_shards(perturbed, shares))]
+        if not all(torch.isfinite(each).all() for each in expected):
             return None
-        return bool(torch.linalg.vector_norm(one - other) <= AGREE[other.dtype] * torch.linalg.vector_norm(other))
+        try:
+            passes = self.passes(loss, bundles, few, None)
+            mine = [passes.clean(keeps=True).view(-1), *_present(self.whole(passes.means(), set()))]
+            passes.displace()
+            mine += _present(self.whole(passes.perturbed(), set()))
+        except (NotFoldable, torch.OutOfMemoryError):
+            raise
+        except Exception as error:
+            raise NotFoldable(f"{type(error).__name__}: {error}") from error
+        return agree(mine, expected, max(AGREE[parameter.dtype] for parameter in self._parameters))
+
+
+def _present(found: Gradients) -> Tensors:
+    return [each for each in found if each is not None]
 
 
 class Programs:
-    """Which program runs an optimizer's shards, by model, parameters and loss. It is found out once."""
+    """Which program runs an optimizer's shards. It is found out once for a loss, as long as the model's modules and the
+    parameters are the same ones.
+    """
+
+    def __init__(self) -> None:
+        self._model: GhostModel | str | None = None
+        self._parameters: Tensors = []
+        self._modules: list[tuple[nn.Module, bool]] = []
+        self._known: OrderedDict[Hashable, tuple[Loss, str | None]] = OrderedDict()  # why a loss has no ghosts
 
     def __reduce__(self) -> tuple[type[Programs], tuple[()]]:
         return Programs, ()  # a copied optimizer finds out anew
-
-    def __init__(self) -> None:
-        self._known: dict[Any, GhostModel | str] = {}
-        self._of: Tensors = []
 
     def ghosts(
         self, loss: Loss, model: nn.Module, parameters: Tensors, bundles: list[Bundle], stacked: Sequence[Tensor]
     ) -> GhostModel | str:
         """The ghosts, or why there are none."""
-        if len(self._of) != len(parameters) or any(
-            one is not other for one, other in zip(self._of, parameters, strict=True)
-        ):
-            self._known, self._of = {}, parameters
-        key = getattr(loss, "__code__", loss)  # of a lambda made anew for each step, too
-        found = self._known.get(key)
-        if found is None:
+        ghosts = self._of(model, parameters)
+        if isinstance(ghosts, str):
+            return ghosts
+        key = _key(loss)
+        if key not in self._known:
             try:
-                made = GhostModel(loss, model, parameters)
                 with torch.random.fork_rng():
-                    agrees = made.agrees(loss, bundles, stacked)
+                    agrees = ghosts.agrees(loss, bundles, stacked)
             except NotFoldable as error:
-                found = str(error)
+                self.refuse(loss, str(error))
             except torch.OutOfMemoryError:
                 raise
-            except Exception as error:
-                found = f"{type(error).__name__}: {error}"
+            except Exception as error:  # of the loss, or of this batch: the next step may tell
+                return f"{type(error).__name__}: {error}"
             else:
                 if agrees is None:
-                    return "the gradients are not finite"  # nothing can be compared; the next step may tell
-                found = made if agrees else "the model, or the loss, treats a batch other than sample by sample"
-            self._known[key] = found
-        if isinstance(found, GhostModel):
-            found.use(loss)
-        return found
+                    return "the gradients are not finite"
+                why = "the model, or the loss, treats a batch other than sample by sample"
+                self.refuse(loss, None if agrees else why)
+        return self._known[key][1] or ghosts
+
+    def refuse(self, loss: Loss, why: str | None) -> None:
+        """The loss is held, so that no other object has its id."""
+        self._known[_key(loss)] = loss, why
+        while len(self._known) > LOSSES:
+            self._known.popitem(last=False)
+
+    def _of(self, model: nn.Module, parameters: Tensors) -> GhostModel | str:
+        modules = [(module, has_hooks(module) or "forward" in vars(module)) for module in model.modules()]
+        if self._model is None or not (_same(self._parameters, parameters) and _same_modules(self._modules, modules)):
+            self._parameters, self._modules = list(parameters), modules
+            self._known.clear()
+            try:
+                self._model = GhostModel(model, parameters)
+            except NotFoldable as error:
+                self._model = str(error)
+        return self._model
+
+
+def _same(one: Tensors, other: Tensors) -> bool:
+    return len(one) == len(other) and all(a is b and a.dtype == b.dtype for a, b in zip(one, other, strict=True))
+
+
+def _same_modules(one: list[tuple[nn.Module, bool]], other: list[tuple[nn.Module, bool]]) -> bool:
+    return len(one) == len(other) and all(a is b and x == y for (a, x), (b, y) in zip(one, other, strict=True))
+
+
+def _key(loss: Any) -> Hashable:
+    """The same for a lambda that is made anew for each step, as long as it holds the same objects."""
+    if isinstance(loss, functools.partial):
+        return _key(loss.func), tuple(map(id, loss.args)), tuple((k, id(v)) for k, v in loss.keywords.items())
+    code = getattr(loss, "__code__", None)
+    if code is None:
+        return id(loss)
+    held = [getattr(loss, "__self__", None), *(loss.__defaults__ or ()), *(loss.__kwdefaults__ or {}).values()]
+    return code, tuple(map(id, held)), tuple(map(_content, loss.__closure__ or ()))
+
+
+def _content(cell: Any) -> int | None:
+    try:
+        return id(cell.cell_contents)
+    except ValueError:  # empty
+        return None

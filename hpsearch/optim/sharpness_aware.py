@@ -229,8 +229,8 @@ class SharpnessAware(torch.optim.Optimizer):
 
         loss(model, *batch) -> the mean loss on a batch of tensors; it does not call backward(). Steps without a
         perturbation, with one shard, or on a batch that num_shards does not divide are taken by step(). Dropout draws
-        other numbers than in step(), and a parameter that the loss does not use gets a gradient of zeros instead of
-        none. vectorized_pays() measures whether it is faster.
+        other numbers than in step(), and with vmap a parameter that the loss does not use gets a gradient of zeros
+        instead of none. vectorized_pays() measures whether it is faster.
 
         program: "ghost" (hpsearch/optim/ghost.py): large weights of linear layers have no copy for each shard, so that
             many shards cost what one does. For models of Linear, Conv2d, LayerNorm, GroupNorm and Embedding and what
@@ -254,7 +254,8 @@ class SharpnessAware(torch.optim.Optimizer):
 
     def vectorized_pays(self, loss: Loss, *batch: Tensor, program: Literal["auto", "ghost", "vmap"] = "auto") -> bool:
         """Whether step_vectorized() is faster here than step() on such a batch, measured: the gradient evaluations of
-        both, medians of five. Changes nothing but the global generators, where the model draws from them.
+        both, medians of five. Changes nothing but the global generators, where the model draws from them. Raises
+        ValueError as step_vectorized() does.
         """
         check_choice("program", program, PROGRAMS)
         model = self._vectorizable()
@@ -265,7 +266,10 @@ class SharpnessAware(torch.optim.Optimizer):
         with torch.no_grad():
             step = Step(self, layout, perturbs, _backward(loss, model), None)
             together = functools.partial(step.shards, loss, model, stacked, weighed, program)
-            return pays(together, loss, model, layout.parameters, stacked)
+            try:
+                return pays(together, loss, model, layout.parameters, stacked)
+            finally:
+                layout.release()
 
     def ghosts_refused(self, loss: Loss, *batch: Tensor) -> str | None:
         """Why step_vectorized(loss, *batch, program="ghost") would raise, or not run ghosts; None where it runs them.

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from hpsearch.optim import functional as F
 from hpsearch.optim.batchnorm import frozen_statistics, running
+from hpsearch.optim.folded import NotFoldable
 from hpsearch.optim.functional import Tensors
 from hpsearch.optim.ghost_model import GhostModel
 from hpsearch.optim.passes import Closure, Gradients, Mean, Shard, gradients, one_pass, reals
@@ -128,7 +129,11 @@ class Step:
         self._decide(alone=False)
         ghosts = self.ghosts(loss, model, batch) if program != "vmap" else "not asked for"
         if isinstance(ghosts, GhostModel):
-            return self._by_ghosts(ghosts, batch, weighed)
+            try:
+                return self._by_ghosts(ghosts, loss, batch, weighed)
+            except NotFoldable as error:  # the loss does now what it did not do before; nothing was changed
+                ghosts = str(error)
+                self.optimizer.programs.refuse(loss, ghosts)
         if program == "ghost":
             raise ValueError(f"there are no ghost shards here: {ghosts}")
         return self._by_vmap(VectorizedShards(loss, model, self.parameters), batch, weighed)
@@ -142,14 +147,15 @@ class Step:
         return self.optimizer.programs.ghosts(loss, model, self.parameters, self._every_bundle(), batch)
 
     def _by_ghosts(
-        self, ghosts: GhostModel, batch: Stacked, weighed: list[float]
+        self, ghosts: GhostModel, loss: Loss, batch: Stacked, weighed: list[float]
     ) -> tuple[Tensor, Gradients, Gradients]:
         share = torch.tensor(weighed, dtype=self.parameters[0].dtype, device=self.parameters[0].device)
-        passes = ghosts.passes(self._every_bundle(), batch, None if len(set(weighed)) == 1 else share)
+        passes = ghosts.passes(loss, self._every_bundle(), batch, None if len(set(weighed)) == 1 else share)
         (losses,) = passes.clean(self.keeps_clean)
-        clean = ghosts.whole(passes.means()) if self.keeps_clean else []
         passes.displace()
-        return torch.dot(share.to(losses.dtype), losses), ghosts.whole(passes.perturbed()), clean
+        seen = ghosts.whole(passes.perturbed(), passes.unused)
+        clean = ghosts.whole(passes.means(), passes.unused) if self.keeps_clean else []
+        return torch.dot(share.to(losses.dtype), losses), seen, clean
 
     def _every_bundle(self) -> list[Bundle]:
         """Of all that is trained; they hold no gradients."""

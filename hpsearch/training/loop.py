@@ -149,14 +149,14 @@ class TrialRun(Trial):
     def _step(self, batch: Batch) -> Tensor:
         perturbs = self.optimizer.steps % self.settings.interval == 0
         if self._as_ghosts is None and perturbs:
-            self._as_ghosts = self._few_copies() and self.optimizer.ghosts_refused(self._loss, *batch) is None
+            self._as_ghosts = self._may_have_ghosts() and self.optimizer.ghosts_refused(self._loss, *batch) is None
         if not (self._as_ghosts and perturbs):
             return self.optimizer.step(self._closure, *batch)
         self.meter.count(batch, 2)
         return self.optimizer.step_vectorized(self._loss, *batch, program="ghost")
 
-    def _few_copies(self) -> bool:
-        """Whether ghost shards were never slower than one after another, by tests/benchmarks/shards.py.
+    def _may_have_ghosts(self) -> bool:
+        """Where ghost shards were never slower than one after another (tests/benchmarks/shards.py), and memory is left.
 
         A rule and no timing: the choice decides the trial's last bits.
         """
@@ -190,6 +190,7 @@ class TrialRun(Trial):
             "order": order,
             "meter": self.meter.state(),
             "losses": torch.stack(self.losses),
+            "as_ghosts": self._as_ghosts,
             **{name: getattr(self, name) for name in ("epoch", "index", "initial_loss", "curve")},
         }
         try:
@@ -205,5 +206,6 @@ class TrialRun(Trial):
         self.order.set_state(state["order"])
         self.meter.restore(state["meter"])
         self.losses = list(state["losses"].to(self.engine.device))
+        self._as_ghosts = state.get("as_ghosts")
         self.epoch, self.index = state["epoch"], state["index"]
         self.initial_loss, self.curve = state["initial_loss"], state["curve"]

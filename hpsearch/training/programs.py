@@ -75,16 +75,20 @@ class ByFolding:
     """The folded network; what the task makes of its output is computed under vmap. Raises NotFoldable."""
 
     def __init__(self, module: Measured, names: Sequence[str]) -> None:
-        self._folded, self._names = Folded(module.model), names
-        self.module = Measured(module.task, Called(self._folded))
-        self._metrics = vmap(self.module, randomness="different")
+        self.folded, self._names = Folded(module.model), names
+        called: Any = Called(self.folded)
+
+        def measure(*batch: Tensor) -> dict[str, Tensor]:
+            return module.task.measure(called, *batch)
+
+        self._metrics = vmap(measure, randomness="different")
 
     def gradients(
         self, own: Sequence[Tensor], others: Mapping[str, Tensor], batch: Batch
     ) -> tuple[Tensor, Sequence[Tensor]]:
-        self.module.train()
+        self.folded.train()
         leaves = [part.detach().requires_grad_() for part in own]
-        self._folded.use({**dict(zip(self._names, leaves, strict=True)), **others})
+        self.folded.use({**dict(zip(self._names, leaves, strict=True)), **others})
         with torch.enable_grad():
             losses: Tensor = self._metrics(*batch)["loss"]
             found = torch.autograd.grad(losses.sum(), leaves)
@@ -94,12 +98,12 @@ class ByFolding:
         self, batch: Sequence[Tensor], own: Weights, others: Weights, directions: Mapping[str, Direction]
     ) -> GhostShards:
         """The passes of one step over all shards; each tensor of the batch is (K * m, b, ...)."""
-        self.module.train()
-        return GhostShards(self._folded, lambda *batch: self._metrics(*batch)["loss"], batch, own, others, directions)
+        self.folded.train()
+        return GhostShards(self.folded, lambda *batch: self._metrics(*batch)["loss"], batch, own, others, directions)
 
     def measure(self, own: Sequence[Tensor], others: Mapping[str, Tensor], batch: Batch) -> dict[str, Tensor]:
-        self.module.eval()
-        self._folded.use({**dict(zip(self._names, own, strict=True)), **others})
+        self.folded.eval()
+        self.folded.use({**dict(zip(self._names, own, strict=True)), **others})
         found: dict[str, Tensor] = self._metrics(*batch)
         return found
 

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
+from hpsearch.optim.folded import Weights, agree
 from hpsearch.optim.ghost import Direction, GhostShards
 from hpsearch.optim.ghost_model import AGREE
 from hpsearch.optim.sam_on import normalization
@@ -16,7 +17,7 @@ from hpsearch.training.engine import Engine
 from hpsearch.training.programs import ByFolding, ByFunc, Measured, Program, without_dropout
 
 FEW = 8  # samples on which the two programs are compared
-AGREE_BF16 = 0.05
+NOISE = 0.1  # of the weights' spread, so that the trials on which the programs are compared differ
 COPIES = 2**26  # numbers in the weights of all trials' shards, at most: 256 MiB
 
 
@@ -64,7 +65,7 @@ class Stack:
             moved = [size * [name in self._moved] for name, size in zip(self._names, self._sizes, strict=True)]
             self.only = torch.tensor(sum(moved, []), device=self.weights.device)
         self._func = ByFunc(self._module, self._names)
-        self.folded = self._fold(tuple(part[:FEW].expand(len(models), *part[:FEW].shape) for part in sample))
+        self.folded = self._fold(sample)
 
     def gradients(self, weights: Tensor, batch: Batch, updates: bool = True) -> tuple[Tensor, Tensor]:
         """(losses (K,), gradients (K, P)) in training mode; each tensor of the batch is (K, B, ...).
@@ -116,14 +117,23 @@ class Stack:
         parts = torch.split(weights, self._sizes, 1)
         return [part.view(len(weights), *shape) for part, shape in zip(parts, self._shapes, strict=True)]
 
-    def _fold(self, batch: Batch) -> ByFolding | None:
+    def _fold(self, sample: Batch) -> ByFolding | None:
         """The folded network where it gives what torch.func gives, dropout aside.
 
+        On two trials of which neither samples nor weights are alike, so that a network shows that mixes what it is
+        given; in full precision, as bf16 rounds too much to tell.
         Raises NotStackable, and torch.OutOfMemoryError as it comes: it says nothing of the network.
         """
+        few = max(1, min(FEW, len(sample[0]) // 2))
+        batch = tuple(torch.stack([part[:few], part[-few:]]) for part in sample)
+        ends = torch.tensor([0, -1], device=self.weights.device)
+        draws = torch.Generator().manual_seed(0)
+        noise = torch.randn(2, self.weights.shape[1], generator=draws).to(self.weights)
+        weights = self.weights[ends] + NOISE * self.weights[ends].std(1, keepdim=True) * noise
+        others = {name: value[ends] for name, value in self._others.items()}
         try:
             with without_dropout(self._module):
-                expected = self._numbers(self._func, batch)
+                expected = self._numbers(self._func, weights, others, batch)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
@@ -131,23 +141,23 @@ class Stack:
             raise NotStackable(f"torch.func.vmap cannot compute the task's trials together: {why}") from error
         try:
             folded = ByFolding(self._module, self._names)
-            with without_dropout(folded.module):
-                found = self._numbers(folded, batch)
+            with without_dropout(folded.folded):
+                found = self._numbers(folded, weights, others, batch)
+                with self._engine.autocast():
+                    self._numbers(folded, weights, others, batch)  # in its precision it must not raise
         except torch.OutOfMemoryError:
             raise
         except Exception:  # a layer that is not known, a task that needs more of a network than calling it
             return None
-        tolerance = AGREE_BF16 if self._engine.precision == "bf16" else AGREE[self.weights.dtype]
-        agree = [
-            torch.linalg.vector_norm(one - other) <= tolerance * torch.linalg.vector_norm(other)
-            for one, other in zip(found, expected, strict=True)
-        ]
-        return folded if all(agree) else None
+        return folded if agree(found, expected, AGREE[self.weights.dtype]) else None
 
-    def _numbers(self, program: Program, batch: Batch) -> list[Tensor]:
-        """All that a program gives: gradients, a row a trial, and metrics."""
-        _, gradients = self._gradients(program, self.weights, batch, updates=False)
-        return [*gradients, *(value.double() for value in self._measure(program, self.weights, batch).values())]
+    def _numbers(self, program: Program, weights: Tensor, others: Weights, batch: Batch) -> list[Tensor]:
+        """All that a program gives: losses, gradients and metrics."""
+        others = {name: value.clone() for name, value in others.items()}
+        losses, gradients = program.gradients(self._views(weights), others, batch)
+        with torch.no_grad():
+            metrics = program.measure(self._views(weights), others, batch)
+        return [losses, *gradients, *metrics.values()]
 
 
 def _used(module: Measured, sample: Batch, engine: Engine) -> set[str]:

@@ -1,6 +1,8 @@
 """Ghost shards: the steps of shards one after another, whatever a model is made of; and what they are refused for."""
 
 import copy
+import dataclasses
+import functools
 
 import pytest
 import torch
@@ -9,6 +11,7 @@ from torch import nn
 from hpsearch.optim import SharpnessAware
 from hpsearch.optim import ghost as ghosts
 from hpsearch.optim.ghost import Ghost
+from hpsearch.optim.ghost_model import LOSSES
 
 ROWS, STEPS = 12, 8
 
@@ -261,4 +264,207 @@ def test_another_loss_is_compared_too():
     optimizer = optimizer_of(made("mlp"))
     assert optimizer.ghosts_refused(loss, *batch(0)) is None
     assert optimizer.ghosts_refused(odd, *batch(0)) is None  # of a shard's own samples: that is each shard's loss
-    assert "not subscriptable" in optimizer.ghosts_refused(peeking, *batch(0))
+    assert "takes a part of it" in optimizer.ghosts_refused(peeking, *batch(0))
+
+
+# What may change between steps, and what is next to nothing -----------------------------------------------------------
+
+
+def follows(model, twin, change, losses=loss, program="auto", steps=6):
+    """change(model, step) before each step, of both."""
+    together, apart = optimizer_of(model), optimizer_of(twin)
+    for step in range(steps):
+        change(model, step)
+        change(twin, step)
+        together.step_vectorized(losses, *batch(step), program=program)
+
+        def closure(*batch):
+            found = losses(twin, *batch)
+            found.backward()
+            return found
+
+        apart.step(closure, *batch(step))
+    for one, other in zip(model.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
+    return together
+
+
+def test_a_loss_that_reads_the_weights_has_no_ghosts():
+    def penalized(model, *batch):
+        return loss(model, *batch) + 1e-4 * sum(p.square().sum() for p in model.parameters())
+
+    optimizer = follows(made("mlp"), made("mlp"), lambda model, step: None, penalized)
+    assert "it uses its parameters" in optimizer.ghosts_refused(penalized, *batch(0))
+
+
+class Penalty:
+    """Reads the weights from the third step on only."""
+
+    strength = 0.0
+
+    def __call__(self, model, *batch):
+        found = loss(model, *batch)
+        return found + self.strength * sum(p.square().sum() for p in model.parameters()) if self.strength else found
+
+
+def test_a_loss_that_reads_the_weights_later_loses_its_ghosts(squares):
+    penalty = Penalty()
+
+    def change(model, step):
+        penalty.strength = 0.1 if step > 2 else 0.0
+        squares.clear()
+
+    optimizer = follows(made("mlp"), made("mlp"), change, penalty)
+    assert not squares and "it uses its parameters" in optimizer.ghosts_refused(penalty, *batch(0))
+
+
+class Scaled(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer, self.scale = nn.Linear(4, 3), 1.0
+
+    def forward(self, inputs):
+        return self.layer(inputs) * self.scale
+
+
+def test_plain_attributes_of_modules_are_as_they_are_now(squares):
+    model = Scaled().double()
+    follows(model, copy.deepcopy(model), lambda model, step: setattr(model, "scale", 1.0 + step), program="ghost")
+    assert squares
+
+
+def test_modules_that_are_exchanged_or_hooked_are_seen():
+    def exchange(model, step):
+        if step == 2:
+            model[1] = nn.Tanh()
+
+    def hook(model, step):
+        if step == 2:
+            model.register_forward_hook(lambda module, inputs, outputs: 2 * outputs)
+
+    def own_forward(model, step):
+        if step == 2:
+            forward = model[2].forward
+            model[2].forward = lambda inputs: 2 * forward(inputs)
+
+    assert follows(made("mlp"), made("mlp"), exchange).ghosts_refused(loss, *batch(0)) is None
+    assert "hooks" in follows(made("mlp"), made("mlp"), hook).ghosts_refused(loss, *batch(0))
+    assert "forward()" in follows(made("mlp"), made("mlp"), own_forward).ghosts_refused(loss, *batch(0))
+
+
+def test_modes_of_modules_are_as_they_are_now():
+    model = nn.Sequential(nn.Linear(4, 8), nn.Dropout(0.5), nn.Linear(8, 3)).double().eval()
+    optimizer = follows(model, copy.deepcopy(model), lambda model, step: None, program="ghost")
+    model.train()
+    state = torch.get_rng_state()
+    optimizer.step_vectorized(loss, *batch(1), program="ghost")
+    assert not torch.equal(torch.get_rng_state(), state)  # dropout drew
+
+
+class Partly(nn.Module):
+    """A layer whose output is used in part, once without gradients, and once not at all."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last, self.aside = nn.Linear(4, 6), nn.Linear(6, 3), nn.Linear(6, 3)
+
+    def forward(self, inputs):
+        with torch.no_grad():
+            still = self.first(0.5 * inputs)
+        hidden = torch.tanh(self.first(inputs)) + still + self.first(2 * inputs).detach()
+        self.aside(hidden)
+        return self.last(hidden)
+
+
+@pytest.mark.parametrize("sigma", [0.0, 1.0])
+def test_outputs_that_have_no_gradient(squares, sigma):
+    model = Partly().double()
+    twin = copy.deepcopy(model)
+    together, apart = optimizer_of(model, sigma=sigma), optimizer_of(twin, sigma=sigma)
+    for step in range(STEPS):
+        together.step_vectorized(loss, *batch(step), program="ghost")
+        in_turn(apart, twin, *batch(step))
+    for one, other in zip(model.parameters(), twin.parameters(), strict=True):  # weight decay leaves `aside` alone
+        torch.testing.assert_close(one, other, rtol=1e-9, atol=1e-11)
+    assert squares
+
+
+def test_all_that_is_perturbed_is_frozen():
+    model = made("mlp")
+    optimizer = optimizer_of(model, perturb=[model[2].weight])
+    optimizer.step_vectorized(loss, *batch(0), program="ghost")
+    model[2].weight.requires_grad_(False)
+    optimizer.step_vectorized(loss, *batch(1), program="ghost")
+    assert optimizer.steps == 2
+
+
+def linear_loss(model, inputs, targets, weights):
+    return model(inputs).gather(1, targets.unsqueeze(1)).mean()
+
+
+@pytest.mark.parametrize("apart", [1e-1, 1e-3, 1e-5])
+def test_directions_that_are_next_to_nothing(squares, apart):
+    """Shards all but alike, and the average of the step before: what is left of the gradient is mostly rounding."""
+    inputs, targets, weights = (part[:4].repeat(4, *(1 for _ in part.shape[1:])) for part in batch(0))
+    inputs = (inputs + apart * torch.randn(inputs.shape, generator=torch.Generator().manual_seed(1))).float()
+    model = nn.Sequential(nn.Linear(4, 8, bias=False), nn.Linear(8, 3, bias=False))
+    twin = copy.deepcopy(model).double()
+    moved = []
+    for each, kind in ((model, torch.float32), (twin, torch.float64)):
+        base = torch.optim.SGD(each.parameters(), lr=1e-8)
+        optimizer = SharpnessAware(base, each, rho=0.5, num_shards=4, sigma=1.0, ema_decay=0.0)
+        for _ in range(2):
+            optimizer.step_vectorized(linear_loss, inputs.to(kind), targets, weights.to(kind), program="ghost")
+        moved.append(torch.cat([p.grad.flatten() for p in each.parameters()]).double())
+    assert squares
+    found, expected = moved
+    assert torch.linalg.vector_norm(found - expected) < max(1e-4, 1e-5 / apart) * torch.linalg.vector_norm(expected)
+
+
+def test_identical_shards_do_not_blow_up():
+    inputs, targets, weights = (part[:4].repeat(4, *(1 for _ in part.shape[1:])) for part in batch(0))
+    model = nn.Sequential(nn.Linear(4, 8, bias=False), nn.Tanh(), nn.Linear(8, 3, bias=False))
+    base = torch.optim.SGD(model.parameters(), lr=1e-8)
+    optimizer = SharpnessAware(base, model, rho=0.5, num_shards=4, sigma=1.0, ema_decay=0.0)
+    for _ in range(4):
+        optimizer.step_vectorized(loss, inputs.float(), targets, weights.float(), program="ghost")
+        assert torch.cat([p.grad.flatten() for p in model.parameters()]).norm() < 10
+
+
+def test_losses_of_any_kind_are_told_apart_and_few_are_remembered():
+    @dataclasses.dataclass
+    class Callable:
+        factor: float
+
+        def __call__(self, model, *batch):
+            return self.factor * loss(model, *batch)
+
+    def factory(peeks):
+        def found(model, inputs, targets, weights):
+            return loss(model[1] if peeks else model, inputs, targets, weights)
+
+        return found
+
+    optimizer = optimizer_of(made("mlp"))
+    assert optimizer.ghosts_refused(Callable(2.0), *batch(0)) is None
+    assert optimizer.ghosts_refused(functools.partial(loss, weights=torch.ones(3)), *batch(0)[:2]) is None
+    assert optimizer.ghosts_refused(factory(False), *batch(0)) is None
+    assert "takes a part of it" in optimizer.ghosts_refused(factory(True), *batch(0))
+    for _ in range(20):
+        optimizer.ghosts_refused(Callable(2.0), *batch(0))
+    assert len(optimizer.programs._known) == LOSSES
+
+
+def test_a_batch_that_raises_says_nothing_of_the_next():
+    optimizer = optimizer_of(made("mlp"))
+    inputs, targets, weights = batch(0)
+    assert "out of bounds" in optimizer.ghosts_refused(loss, inputs, targets + 100, weights)
+    assert optimizer.ghosts_refused(loss, inputs, targets, weights) is None
+
+
+def test_nothing_of_a_step_is_held():
+    model = made("mlp")
+    optimizer = optimizer_of(model)
+    optimizer.step_vectorized(loss, *batch(0), program="ghost")
+    folded = optimizer.programs._model._folded
+    assert not folded.weights and not folded.taps

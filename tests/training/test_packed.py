@@ -260,6 +260,32 @@ def test_a_compiled_pack_agrees():
         same(train(Small(), mine, seed), found)
 
 
+@pytest.mark.parametrize("seeds", [(0,), (1, 1)], ids=["one trial", "configurations of one seed"])
+@pytest.mark.parametrize(
+    "layer", [Mixing, lambda: nn.BatchNorm1d(8, affine=False, track_running_stats=False)], ids=["mixing", "batch norm"]
+)
+def test_what_mixes_samples_is_seen_where_the_trials_begin_alike(layer, seeds):
+    task = Small(lambda: nn.Sequential(nn.Linear(5, 8), layer(), nn.Linear(8, 3)).double())
+    trials = [(settings(rho=0.1, num_shards=2, epochs=8, lr=0.1 + 0.1 * row), seed) for row, seed in enumerate(seeds)]
+    for (mine, seed), found in zip(trials, train_pack(task, trials), strict=True):
+        same(train(task, mine, seed), found)
+
+
+class Penalized(Small):
+    """Its loss reads the weights, and not only what the network makes of a batch."""
+
+    def measure(self, model, *batch):
+        found = super().measure(model, *batch)
+        return {**found, "loss": found["loss"] + 1e-2 * sum(p.square().sum() for p in model.parameters())}
+
+
+@pytest.mark.parametrize("shards", [1, 2])
+def test_a_task_that_reads_the_weights_agrees(shards):
+    trials = [(settings(rho=0.1, num_shards=shards, epochs=8), seed) for seed in (0, 1)]
+    for (mine, seed), found in zip(trials, train_pack(Penalized(), trials), strict=True):
+        same(train(Penalized(), mine, seed), found)
+
+
 def test_a_pack_in_bf16_is_folded_and_trains():
     trials = [(settings(batch_size=100, epochs=2, rho=0.1, precision="bf16", num_shards=2), seed) for seed in (0, 1)]
     assert PackRun(Digits(), trials, engine=Engine.choose("cpu", "bf16")).stack.folded is not None

@@ -107,6 +107,15 @@ def test_other_precisions_and_large_copies_take_one_shard_after_another(monkeypa
     assert not ghosts
 
 
+def test_a_trial_that_goes_on_does_not_decide_anew(tmp_path, monkeypatch, ghosts):
+    """Of another batch and other weights: near what still counts as agreement it might decide otherwise."""
+    asked, real = [], SharpnessAware.ghosts_refused
+    answer = lambda self, *args: asked.append(self) or (real(self, *args) if len(asked) < 3 else "otherwise")  # noqa: E731
+    monkeypatch.setattr(SharpnessAware, "ghosts_refused", answer)
+    assert_goes_on(Small, settings(), tmp_path / "trial", 7)
+    assert len(asked) == 2 and ghosts
+
+
 @pytest.mark.parametrize("at", [1, 4, 10])
 def test_a_trial_that_goes_on_is_the_trial_that_never_stopped(tmp_path, ghosts, at):
     assert_goes_on(Small, settings(sigma=1.0), tmp_path / "trial", at)

@@ -23,9 +23,9 @@ class GPT(nn.Module):
     def __init__(self, *, layers: int, heads: int, dim: int, context: int, dropout: float = 0.0) -> None:
         super().__init__()
         self.dropout = dropout
-        self.embedding = nn.Embedding(BYTES, dim)
         # Layers, not bare parameters: packs and ghost shards know those.
         self.positions = skip_init(nn.Embedding, context, dim)  # type: ignore[no-untyped-call]
+        self.embedding = nn.Embedding(BYTES, dim)
         self.blocks = nn.Sequential(
             *(TransformerBlock(dim, heads, causal=True, bias=False, dropout=dropout) for _ in range(layers))
         )
@@ -35,6 +35,8 @@ class GPT(nn.Module):
         self._initialize(layers)
 
     def forward(self, text: Tensor) -> Tensor:
+        if text.shape[1] > self.positions.num_embeddings:
+            raise ValueError(f"a text of {text.shape[1]} bytes, but the context is {self.positions.num_embeddings}")
         places = torch.arange(text.shape[1], device=text.device).expand(text.shape)
         x = self.embedding(text.long()) + self.positions(places)  # (N, T, dim)
         x = self.blocks(nn.functional.dropout(x, self.dropout, self.training))
