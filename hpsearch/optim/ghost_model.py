@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 from collections import OrderedDict
 from collections.abc import Hashable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from hpsearch.optim.folded import Called, Folded, NotFoldable, Weights, agree, has_hooks
+from hpsearch.optim.folded import Called, Folded, NotFoldable, Weights, agree, has_hooks, in_double
 from hpsearch.optim.functional import Tensors
 from hpsearch.optim.ghost import Direction, GhostShards
 from hpsearch.optim.passes import Gradients
@@ -20,7 +22,7 @@ from hpsearch.optim.vectorized import Loss, VectorizedShards, mean_over_shards, 
 
 FEW = 2  # shards on which the two programs are compared
 LOSSES = 8  # that are remembered
-AGREE = {torch.float64: 1e-9, torch.float32: 1e-3}  # of what vmap over whole copies of the weights gives
+KINDS = {torch.float64, torch.float32}
 
 
 class GhostModel:
@@ -31,7 +33,7 @@ class GhostModel:
         self._names: dict[Tensor, str] = {parameter: name for name, parameter in model.named_parameters()}
         if any(parameter not in self._names for parameter in parameters):
             raise NotFoldable("a parameter of the optimizer is not one of the model's")
-        if {parameter.dtype for parameter in self._names} - AGREE.keys():
+        if {parameter.dtype for parameter in self._names} - KINDS:
             raise NotFoldable("a parameter is not of torch.float32 or torch.float64")
         self._folded = Folded(model)
 
@@ -74,6 +76,26 @@ class GhostModel:
         Raises NotFoldable for whatever else it cannot compute; what vmap raises comes as it is.
         """
         few = tuple(part[:FEW] for part in stacked)
+        try:
+            double, theirs = self._in_double(bundles)
+            return double._agrees(loss, theirs, tuple(map(in_double, few)), strict=True)
+        except (NotFoldable, torch.OutOfMemoryError):
+            raise
+        except Exception:  # a loss, a model or a device that does not know float64
+            return self._agrees(loss, bundles, few, strict=False)
+
+    def _in_double(self, bundles: Sequence[Bundle]) -> tuple[GhostModel, list[Bundle]]:
+        """The same for a copy of the model in float64, and the bundles of its parameters."""
+        model = copy.deepcopy(self._model).double()
+        named = dict(model.named_parameters())
+        theirs = []
+        for bundle in bundles:
+            own: Tensors = [named[self._names[parameter]] for parameter in bundle.parameters]
+            ema = [None if average is None else average.double() for average in bundle.ema]
+            theirs.append(replace(bundle, parameters=own, weights=own, ema=ema))
+        return GhostModel(model, [named[self._names[parameter]] for parameter in self._parameters]), theirs
+
+    def _agrees(self, loss: Loss, bundles: list[Bundle], few: tuple[Tensor, ...], strict: bool) -> bool | None:
         shares = torch.full((len(few[0]),), 1 / len(few[0]), device=few[0].device, dtype=self._parameters[0].dtype)
         slow = VectorizedShards(loss, self._model, self._parameters)
         clean, losses = slow([parameter.detach() for parameter in self._parameters], few, own=False)
@@ -92,7 +114,7 @@ class GhostModel:
             raise
         except Exception as error:
             raise NotFoldable(f"{type(error).__name__}: {error}") from error
-        return agree(mine, expected, max(AGREE[parameter.dtype] for parameter in self._parameters))
+        return agree(mine, expected, strict)
 
 
 def _present(found: Gradients) -> Tensors:

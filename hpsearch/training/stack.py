@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from hpsearch.optim.folded import Weights, agree
+from hpsearch.optim.folded import Weights, agree, in_double
 from hpsearch.optim.ghost import Direction, GhostShards
-from hpsearch.optim.ghost_model import AGREE
+from hpsearch.optim.ghost_model import KINDS
 from hpsearch.optim.sam_on import normalization
 from hpsearch.tasks.protocol import Batch, Task
 from hpsearch.training.engine import Engine
@@ -47,7 +48,7 @@ class Stack:
         self._shapes = [named[0][name].shape for name in self._names]
         self._sizes = [shape.numel() for shape in self._shapes]
         kinds = {named[0][name].dtype for name in self._names}
-        if len(kinds) != 1 or not kinds <= AGREE.keys():
+        if len(kinds) != 1 or not kinds <= KINDS:
             raise NotStackable(
                 f"the network's weights are of {', '.join(sorted(map(str, kinds)))}, not all of torch.float32"
             )
@@ -121,7 +122,7 @@ class Stack:
         """The folded network where it gives what torch.func gives, dropout aside.
 
         On two trials of which neither samples nor weights are alike, so that a network shows that mixes what it is
-        given; in full precision, as bf16 rounds too much to tell.
+        given.
         Raises NotStackable, and torch.OutOfMemoryError as it comes: it says nothing of the network.
         """
         few = max(1, min(FEW, len(sample[0]) // 2))
@@ -130,17 +131,32 @@ class Stack:
         draws = torch.Generator().manual_seed(0)
         noise = torch.randn(2, self.weights.shape[1], generator=draws).to(self.weights)
         weights = self.weights[ends] + NOISE * self.weights[ends].std(1, keepdim=True) * noise
-        others = {name: value[ends] for name, value in self._others.items()}
+        given = weights, {name: value[ends] for name, value in self._others.items()}, batch
         try:
-            with without_dropout(self._module):
-                expected = self._numbers(self._func, weights, others, batch)
+            agrees = self._agree(*given, strict=True)
+        except torch.OutOfMemoryError:
+            raise
+        except Exception:  # a network, a task or a device that does not know float64
+            agrees = self._agree(*given, strict=False)
+        return ByFolding(self._module, self._names) if agrees else None
+
+    def _agree(self, weights: Tensor, others: Weights, batch: Batch, strict: bool) -> bool:
+        """strict: in float64. Raises NotStackable where torch.func cannot compute it."""
+        module = self._module
+        if strict:
+            module = Measured(module.task, copy.deepcopy(module.model).double())
+            weights, batch = weights.double(), tuple(map(in_double, batch))
+            others = {name: in_double(value) for name, value in others.items()}
+        try:
+            with without_dropout(module):
+                expected = self._numbers(ByFunc(module, self._names), weights, others, batch)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
             why = str(error).strip().splitlines()[0]
             raise NotStackable(f"torch.func.vmap cannot compute the task's trials together: {why}") from error
         try:
-            folded = ByFolding(self._module, self._names)
+            folded = ByFolding(module, self._names)
             with without_dropout(folded.folded):
                 found = self._numbers(folded, weights, others, batch)
                 with self._engine.autocast():
@@ -148,8 +164,8 @@ class Stack:
         except torch.OutOfMemoryError:
             raise
         except Exception:  # a layer that is not known, a task that needs more of a network than calling it
-            return None
-        return folded if agree(found, expected, AGREE[self.weights.dtype]) else None
+            return False
+        return agree(found, expected, strict)
 
     def _numbers(self, program: Program, weights: Tensor, others: Weights, batch: Batch) -> list[Tensor]:
         """All that a program gives: losses, gradients and metrics."""
