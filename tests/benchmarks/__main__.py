@@ -5,6 +5,7 @@ from tests.benchmarks import (
     engine,
     memory,
     packs,
+    peer,
     planning,
     ranks,
     report,
@@ -16,5 +17,19 @@ from tests.benchmarks import (
 )
 
 if __name__ == "__main__":
-    for part in (step, shards, memory, ranks, planning, scale, samplers, engine, packs, analysis, report, two_stage):
+    for part in (
+        step,
+        shards,
+        memory,
+        ranks,
+        planning,
+        scale,
+        samplers,
+        engine,
+        packs,
+        peer,
+        analysis,
+        report,
+        two_stage,
+    ):
         part.main()
