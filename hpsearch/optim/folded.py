@@ -41,6 +41,13 @@ class _Layer(nn.Module):
     def own(self, name: str) -> Tensor | None:
         return self.weights[self.names[name]] if name in self.names else None
 
+    def __getattr__(self, name: str) -> Any:
+        """A network may ask its layers for their sizes; their parameters are not what holds here."""
+        layer = self._modules.get("layer")
+        if layer is not None and name in vars(layer):
+            return vars(layer)[name]
+        return super().__getattr__(name)
+
 
 def product(inputs: Tensor, weight: Tensor) -> Tensor:
     """inputs @ weight^T for each trial: (K, rows, in) and (K, out, in) to (K, rows, out)."""

@@ -159,6 +159,7 @@ def time_trials(task: Task, trials: Trials, engine: Engine) -> Timing:
     if data * len(trials) > DATA:
         return Timing(data=data)
     try:
+        PackRun(task, trials, engine=engine).probe()  # what a process does once: the list of operations, or compiling
         since = time.perf_counter()
         pack = PackRun(task, trials, engine=engine)
         pack.probe()

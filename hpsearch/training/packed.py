@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Sequence
-from functools import lru_cache
-from typing import Any
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
 from hpsearch.hyperparameters import NUMBERS, Settings
-from hpsearch.optim.stacked import Rule, State, step
+from hpsearch.optim.stacked import Rule, State
 from hpsearch.streams import GlobalGenerators, stream_seed
 from hpsearch.tasks.protocol import Batch, Task
 from hpsearch.training.cost import peak_memory, reset_peak_memory
@@ -21,6 +19,7 @@ from hpsearch.training.evaluation import evaluate_stack
 from hpsearch.training.loop import CHECK_STEPS
 from hpsearch.training.outcome import Outcome
 from hpsearch.training.stack import NotStackable, Stack
+from hpsearch.training.steps import Steps
 from hpsearch.training.trial import Trial
 
 
@@ -85,7 +84,7 @@ class PackRun:
             only=self.stack.only,
         )
         self.state = State.start(self.stack.weights, self.rule)
-        self._step = _compiled_step(type(task), first.shape(), len(trials)) if self.engine.compile else step
+        self._step = Steps(self.rule, self.stack, task, first, len(trials))
         self._probed: Batch | None = None
         self._number()
 
@@ -105,7 +104,7 @@ class PackRun:
                     next(trial.batches.of(0, torch.arange(len(trial.splits["train"][0])))) for trial in self.trials
                 ]
                 self._probed = tuple(torch.stack(tensors) for tensors in zip(*parts, strict=True))
-            self._step(self.rule, self.state, self.numbers, self.stack, self._probed, self.rule.perturbs)
+            self._step(self.state, self.numbers, self._probed, self.rule.perturbs)
 
     def evaluate(self) -> None:
         """One evaluation of all on the split val, for timing."""
@@ -146,7 +145,7 @@ class PackRun:
             number = self.epoch * self.steps + index
             perturbs = self.rule.perturbs and number % self.rule.interval == 0
             self._set_lr(number)
-            losses.append(self._step(self.rule, self.state, self.numbers, self.stack, batch, perturbs))
+            losses.append(self._step(self.state, self.numbers, batch, perturbs))
             for row, place in enumerate(self.rows):
                 if row not in ended:
                     self.trials[place].meter.count(parts[row], 2 if perturbs else 1)
@@ -197,15 +196,6 @@ class PackRun:
         self.stack.keep(index)
         self.rows = [self.rows[row] for row in kept]
         self._number()
-
-
-@lru_cache(maxsize=1)
-def _compiled_step(*alike: Any) -> Callable[..., Tensor]:
-    """A whole step in one graph. Packs that are alike share it; others begin anew, or torch would make its kernels
-    dynamic for them, and give up at the eighth kind.
-    """
-    torch.compiler.reset()
-    return torch.compile(step)
 
 
 def _check_alike(first: Settings, other: Settings) -> None:

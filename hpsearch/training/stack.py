@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+import weakref
+from collections.abc import Callable, Hashable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +14,7 @@ from hpsearch.optim.folded import Weights, agree, in_double
 from hpsearch.optim.ghost import Direction, GhostShards
 from hpsearch.optim.ghost_model import KINDS
 from hpsearch.optim.sam_on import normalization
+from hpsearch.optim.traced import Compute, Graphs, Traced
 from hpsearch.tasks.protocol import Batch, Task
 from hpsearch.training.engine import Engine
 from hpsearch.training.programs import ByFolding, ByFunc, Measured, Program, without_dropout
@@ -41,7 +43,7 @@ class Stack:
         normalisation layers and there are none.
         """
         self._module = Measured(task, models[0])
-        self._engine = engine
+        self.engine = engine
         used = _used(self._module, sample, engine)
         named = [dict(model.named_parameters()) for model in models]
         self._names = [name for name in named[0] if name in used]
@@ -56,7 +58,7 @@ class Stack:
         self.weights = torch.stack(rows)
         fixed = [{**trial, **dict(model.named_buffers())} for trial, model in zip(named, models, strict=True)]
         others = [name for name in fixed[0] if name not in self._names]
-        self._others = {name: torch.stack([each[name].detach() for each in fixed]) for name in others}
+        self.others = {name: torch.stack([each[name].detach() for each in fixed]) for name in others}
         self._tracks = any(isinstance(m, _NormBase) and m.track_running_stats for m in models[0].modules())
         self._moved = self._names
         self.only: Tensor | None = None
@@ -67,21 +69,40 @@ class Stack:
             self.only = torch.tensor(sum(moved, []), device=self.weights.device)
         self._func = ByFunc(self._module, self._names)
         self.folded = self._fold(sample)
+        self._gradients = self.traced(self._compute, "gradients")
 
     def gradients(self, weights: Tensor, batch: Batch, updates: bool = True) -> tuple[Tensor, Tensor]:
         """(losses (K,), gradients (K, P)) in training mode; each tensor of the batch is (K, B, ...).
 
         updates: whether running statistics take part of this pass.
         """
-        if self.folded is not None and not self._engine.compile:  # torch.func's gradients are part of one graph
-            return self._gradients(self.folded, weights, batch, updates)
-        return self._gradients(self._func, weights, batch, updates)
+        if self.engine.compile:  # part of one graph
+            return self.compute(weights, self.others, batch, updates)
+        others = self.others if updates or not self._tracks else {k: v.clone() for k, v in self.others.items()}
+        losses, found = self._gradients(weights, *others.values(), *batch)
+        return losses, found
+
+    def compute(self, weights: Tensor, others: Weights, batch: Batch, updates: bool = True) -> tuple[Tensor, Tensor]:
+        """The same with frozen parameters and buffers that are given."""
+        if self._tracks and not updates:
+            others = {name: value.clone() for name, value in others.items()}
+        # Under the compiler, torch.func's gradients: they are what it can make part of one graph.
+        program = self._func if self.folded is None or self.engine.compile else self.folded
+        with self.engine.autocast():
+            losses, found = program.gradients(self._views(weights), others, batch)
+        return losses, self.flat(found)
+
+    def traced(self, compute: Compute, kind: Hashable) -> Traced:
+        """compute(*tensors), which uses these networks, as a list of operations; shared by the task's stacks."""
+        networks = self._module if self.folded is None else self.folded.folded
+        kind = kind, self.folded is None, self.engine.precision
+        return Traced(compute, [self._module.task, networks], _graphs(self._module.task), kind)
 
     def shards(self, weights: Tensor, batch: Batch, num_shards: int, direction: Direction) -> GhostShards | None:
         """All shards at once, of networks that are folded; None for others, where shards are not equal, and where
         their copies of small weights would be large.
         """
-        if self.folded is None or self._engine.compile or self._engine.precision != "fp32":
+        if self.folded is None or self.engine.compile or self.engine.precision != "fp32":
             return None
         if batch[0].shape[1] % num_shards:
             return None
@@ -89,7 +110,7 @@ class Stack:
         ema = {} if direction.ema is None else dict(zip(self._names, self._views(direction.ema), strict=True))
         directions = {name: direction._replace(ema=ema.get(name)) for name in self._moved}
         parts = [part.reshape(len(weights) * num_shards, -1, *part.shape[2:]) for part in batch]
-        passes = self.folded.shards(parts, own, self._others, directions)
+        passes = self.folded.shards(parts, own, self.others, directions)
         return passes if passes.copied <= COPIES else None
 
     def flat(self, parts: Sequence[Tensor]) -> Tensor:
@@ -102,17 +123,15 @@ class Stack:
 
     def keep(self, rows: Tensor) -> None:
         """Goes on with some of the trials only; rows (k,)."""
-        self._others = {name: value[rows] for name, value in self._others.items()}
+        self.others = {name: value[rows] for name, value in self.others.items()}
 
-    def _gradients(self, program: Program, weights: Tensor, batch: Batch, updates: bool) -> tuple[Tensor, Tensor]:
-        others = self._others if updates or not self._tracks else {k: v.clone() for k, v in self._others.items()}
-        with self._engine.autocast():
-            losses, found = program.gradients(self._views(weights), others, batch)
-        return losses, self.flat(found)
+    def _compute(self, weights: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
+        count = len(self.others)
+        return self.compute(weights, dict(zip(self.others, rest[:count], strict=True)), rest[count:])
 
     def _measure(self, program: Program, weights: Tensor, batch: Batch) -> dict[str, Tensor]:
-        with torch.no_grad(), self._engine.autocast():
-            return program.measure(self._views(weights), self._others, batch)
+        with torch.no_grad(), self.engine.autocast():
+            return program.measure(self._views(weights), self.others, batch)
 
     def _views(self, weights: Tensor) -> list[Tensor]:
         parts = torch.split(weights, self._sizes, 1)
@@ -131,7 +150,7 @@ class Stack:
         draws = torch.Generator().manual_seed(0)
         noise = torch.randn(2, self.weights.shape[1], generator=draws).to(self.weights)
         weights = self.weights[ends] + NOISE * self.weights[ends].std(1, keepdim=True) * noise
-        given = weights, {name: value[ends] for name, value in self._others.items()}, batch
+        given = weights, {name: value[ends] for name, value in self.others.items()}, batch
         try:
             agrees = self._agree(*given, strict=True)
         except torch.OutOfMemoryError:
@@ -159,7 +178,7 @@ class Stack:
             folded = ByFolding(module, self._names)
             with without_dropout(folded.folded):
                 found = self._numbers(folded, weights, others, batch)
-                with self._engine.autocast():
+                with self.engine.autocast():
                     self._numbers(folded, weights, others, batch)  # in its precision it must not raise
         except torch.OutOfMemoryError:
             raise
@@ -174,6 +193,21 @@ class Stack:
         with torch.no_grad():
             metrics = program.measure(self._views(weights), others, batch)
         return [losses, *gradients, *metrics.values()]
+
+
+_GRAPHS: list[tuple[Callable[[], object], Graphs]] = []  # of the task that was stacked last
+
+
+def _graphs(task: Task) -> Graphs:
+    """Shared by the task's packs: what each computes is checked by each (hpsearch.optim.traced)."""
+    for known, graphs in _GRAPHS:
+        if known() is task:
+            return graphs
+    try:
+        _GRAPHS[:] = [(weakref.ref(task), Graphs())]
+    except TypeError:  # it has __slots__
+        return Graphs()
+    return _GRAPHS[0][1]
 
 
 def _used(module: Measured, sample: Batch, engine: Engine) -> set[str]:

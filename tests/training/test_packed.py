@@ -13,7 +13,9 @@ from torch._dynamo.utils import counters
 from hpsearch.hyperparameters import Settings
 from hpsearch.optim.ghost import GhostShards
 from hpsearch.tasks import Classification, Data
+from hpsearch.tasks.breast_cancer import BreastCancer
 from hpsearch.tasks.digits import Digits
+from hpsearch.tasks.pydoc_lm import PydocLM
 from hpsearch.training.engine import Engine
 from hpsearch.training.loop import TrialRun, train
 from hpsearch.training.packed import PackRun, train_pack
@@ -297,6 +299,39 @@ def test_a_pack_in_bf16_is_folded_and_trains():
 def test_networks_of_known_layers_are_folded_and_others_are_not():
     folded = {name: is_folded(make) for name, make in {**NETWORKS, **UNFOLDED}.items()}
     assert folded == {**dict.fromkeys(NETWORKS, True), "batch norm": False, **dict.fromkeys(UNFOLDED, False)}
+
+
+@pytest.mark.parametrize(
+    "task",
+    [Digits("mlp"), Digits("convnet"), BreastCancer(), PydocLM()],
+    ids=["mlp", "convnet", "breast cancer", "gpt"],
+)
+def test_small_networks_that_ship_are_folded(task):
+    trials = [(settings(batch_size=8), seed) for seed in (0, 1)]
+    assert PackRun(task, trials).stack.folded is not None
+
+
+class Called(Small):
+    """Notes the calls in training mode."""
+
+    def __init__(self, make):
+        super().__init__(make)
+        self.calls = []
+
+    def measure(self, model, *batch):
+        if model.training:
+            self.calls.append(0)
+        return super().measure(model, *batch)
+
+
+@pytest.mark.parametrize("make", [plain, batch_norm])
+def test_the_operations_of_a_step_are_found_out_once_for_packs_that_are_alike(make):
+    task, calls = Called(make), []
+    for rho in (0.1, 0.2, 0.3):
+        before = len(task.calls)
+        train_pack(task, [(settings(rho=rho), seed) for seed in (0, 1)])
+        calls.append(len(task.calls) - before)
+    assert calls[0] > calls[1] == calls[2] < STEPS / 4  # what is left compares the programs
 
 
 def is_folded(make):
