@@ -63,10 +63,13 @@ class Ghost:
         similar = torch.bmm(self._by_shard(inputs), self._seen.mT)
         return torch.baddbmm(self._by_shard(products), similar, self._slopes).view_as(products)
 
-    def square(self, slopes: Sequence[Tensor | None], average: Tensor | None, weight: Tensor) -> Tensor:
-        """||d_j||^2, (V,). slopes: the gradients of the outputs, one a call, None where the loss does not use it.
+    def square(
+        self, slopes: Sequence[Tensor | None], average: Tensor | None, weight: Tensor, repairs: bool
+    ) -> tuple[Tensor, Tensor]:
+        """||d_j||^2, and whether it has lost digits, (V,). repairs: those that have are computed from d_j.
 
-        Several calls are one with more rows. average: sigma * ema, (K, out, in).
+        slopes: the gradients of the outputs, one a call, None where the loss does not use it. Several calls are one
+        with more rows. average: sigma * ema, (K, out, in).
         """
         outputs, inputs = weight.shape[1:]
         used: list[Any] = [(x, self._by_shard(d)) for x, d in zip(self._inputs, slopes, strict=True) if d is not None]
@@ -83,13 +86,14 @@ class Ghost:
             squares = average.flatten(1).square().sum(1).repeat_interleave(self.shards // len(average))
             found += squares - 2 * (projected * slope).sum((1, 2))
             parts += squares
-        lost = (found < LOST * parts).nonzero().flatten()
-        if len(lost):
-            difference = torch.bmm(slope[lost].mT, seen[lost])
+        lost = found < LOST * parts
+        if repairs and lost.any():
+            rows = lost.nonzero().flatten()
+            difference = torch.bmm(slope[rows].mT, seen[rows])
             if average is not None:
-                difference -= average[lost // (self.shards // len(average))]
-            found[lost] = difference.flatten(1).square().sum(1)
-        return found
+                difference -= average[rows // (self.shards // len(average))]
+            found[rows] = difference.flatten(1).square().sum(1)
+        return found, lost
 
     def displace(self, scale: Tensor) -> None:
         """scale: s_j, (V,). From now on the layer computes at its perturbed weights."""
@@ -171,16 +175,21 @@ class GhostShards:
         """The clean gradients' means over shards, (K, ...) each, in the order of the weights."""
         return [self._mean(self._clean[name]) for name in self._weights]
 
-    def displace(self) -> None:
-        """Perturbs the weights, by one norm for each shard."""
+    def displace(self, repairs: bool = True) -> Tensor:
+        """Perturbs the weights, by one norm for each shard. Returns whether a norm had lost digits, (), of bool.
+
+        repairs: such a norm is computed another way. That waits for the device; without it nothing here does.
+        """
         squares: list[Tensor] = []
+        lost = torch.zeros((), dtype=torch.bool, device=self._batch[0].device)
         copies: Weights = {}
         for name, direction in self._directions.items():
             average = None if direction.ema is None else _times(direction.ema, direction.sigma)
             if name in self._ghosts:
                 slopes = [None if each is None else self._alone(each) for each in self._slopes[name]]
-                square = self._ghosts[name].square(slopes, average, self._weights[name])
+                square, of_it = self._ghosts[name].square(slopes, average, self._weights[name], repairs)
                 squares.append(square.view(-1, self._shards))
+                lost = lost | of_it.any()
                 continue
             weight = self._weights[name].unsqueeze(1)
             vector = self._by_trial(self._alone(self._clean[name]))
@@ -198,6 +207,7 @@ class GhostShards:
             else:
                 copies[name] = torch.addcmul(self._weights[name].unsqueeze(1), copies[name], _wide(scale, copies[name]))
         self._copies = {name: copy.flatten(0, 1) for name, copy in copies.items()}
+        return lost
 
     def perturbed(self) -> list[Tensor]:
         """The perturbed gradients' means over shards, (K, ...) each, in the order of the weights.

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from hpsearch.optim import functional as F
-from hpsearch.optim.ghost import Direction, GhostShards
+from hpsearch.optim.ghost import Direction
 from hpsearch.optim.passes import Mean
 from hpsearch.optim.shards import bounds
 
@@ -30,15 +30,14 @@ class Networks(Protocol):
         """(losses (K,), gradients (K, P)), these in memory of their own. updates: whether running statistics do."""
         ...
 
-    def shards(self, weights: Tensor, batch: Batch, num_shards: int, direction: Direction) -> GhostShards | None:
-        """All shards of the batch in one program; None where they are to be computed one after another.
+    def shards(
+        self, weights: Tensor, batch: Batch, num_shards: int, direction: Direction, keeps: bool
+    ) -> tuple[Tensor, Tensor, Tensor | None] | None:
+        """Means over all shards of the batch: clean losses (K,), perturbed gradients and clean ones, these where keeps,
+        (K, P); None where shards are to be computed one after another.
 
-        direction: of all that is perturbed, with an ema of (K, P). What the passes give is for flat().
+        direction: of all that is perturbed, with an ema of (K, P).
         """
-        ...
-
-    def flat(self, parts: list[Tensor]) -> Tensor:
-        """A tensor for each parameter, (K, ...), as one, (K, P)."""
         ...
 
 
@@ -108,14 +107,8 @@ def _perturbed(rule: Rule, state: State, numbers: Numbers, networks: Networks, b
     together = None
     if rule.num_shards > 1:
         direction = Direction(numbers["rho"], numbers["sigma"], state.ema, rule.adaptive)
-        together = networks.shards(state.weights, batch, rule.num_shards, direction)
-    if together is None:
-        losses, seen, clean = _in_turn(rule, state, numbers, networks, batch)
-    else:
-        losses = together.clean(keeps=_keeps_clean(rule)).mean(1)
-        clean = networks.flat(together.means()) if _keeps_clean(rule) else None
-        together.displace()
-        seen = networks.flat(together.perturbed())
+        together = networks.shards(state.weights, batch, rule.num_shards, direction, _keeps_clean(rule))
+    losses, seen, clean = together or _in_turn(rule, state, numbers, networks, batch)
     if clean is not None:
         _update_ema(state, numbers, clean)
         if rule.combine == "gsam":

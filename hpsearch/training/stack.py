@@ -46,30 +46,32 @@ class Stack:
         self.engine = engine
         used = _used(self._module, sample, engine)
         named = [dict(model.named_parameters()) for model in models]
-        self._names = [name for name in named[0] if name in used]
-        self._shapes = [named[0][name].shape for name in self._names]
+        self.names = [name for name in named[0] if name in used]
+        self._shapes = [named[0][name].shape for name in self.names]
         self._sizes = [shape.numel() for shape in self._shapes]
-        kinds = {named[0][name].dtype for name in self._names}
+        kinds = {named[0][name].dtype for name in self.names}
         if len(kinds) != 1 or not kinds <= KINDS:
             raise NotStackable(
                 f"the network's weights are of {', '.join(sorted(map(str, kinds)))}, not all of torch.float32"
             )
-        rows = [torch.cat([trial[name].detach().reshape(-1) for name in self._names]) for trial in named]
+        rows = [torch.cat([trial[name].detach().reshape(-1) for name in self.names]) for trial in named]
         self.weights = torch.stack(rows)
         fixed = [{**trial, **dict(model.named_buffers())} for trial, model in zip(named, models, strict=True)]
-        others = [name for name in fixed[0] if name not in self._names]
+        others = [name for name in fixed[0] if name not in self.names]
         self.others = {name: torch.stack([each[name].detach() for each in fixed]) for name in others}
         self._tracks = any(isinstance(m, _NormBase) and m.track_running_stats for m in models[0].modules())
-        self._moved = self._names
+        self.moved = self.names
         self.only: Tensor | None = None
         if perturb == "normalization":
             chosen = set(normalization(self._module.model))
-            self._moved = [name for name in self._names if dict(models[0].named_parameters())[name] in chosen]
-            moved = [size * [name in self._moved] for name, size in zip(self._names, self._sizes, strict=True)]
+            self.moved = [name for name in self.names if dict(models[0].named_parameters())[name] in chosen]
+            moved = [size * [name in self.moved] for name, size in zip(self.names, self._sizes, strict=True)]
             self.only = torch.tensor(sum(moved, []), device=self.weights.device)
-        self._func = ByFunc(self._module, self._names)
+        self._func = ByFunc(self._module, self.names)
         self.folded = self._fold(sample)
         self._gradients = self.traced(self._compute, "gradients")
+        self._ghosts: dict[Hashable, tuple[_Ghosts, Traced] | None] = {}
+        self._loses = False  # whether norms of ghosts lost digits in the step before
 
     def gradients(self, weights: Tensor, batch: Batch, updates: bool = True) -> tuple[Tensor, Tensor]:
         """(losses (K,), gradients (K, P)) in training mode; each tensor of the batch is (K, B, ...).
@@ -89,7 +91,7 @@ class Stack:
         # Under the compiler, torch.func's gradients: they are what it can make part of one graph.
         program = self._func if self.folded is None or self.engine.compile else self.folded
         with self.engine.autocast():
-            losses, found = program.gradients(self._views(weights), others, batch)
+            losses, found = program.gradients(self.views(weights), others, batch)
         return losses, self.flat(found)
 
     def traced(self, compute: Compute, kind: Hashable) -> Traced:
@@ -98,20 +100,33 @@ class Stack:
         kind = kind, self.folded is None, self.engine.precision
         return Traced(compute, [self._module.task, networks], _graphs(self._module.task), kind)
 
-    def shards(self, weights: Tensor, batch: Batch, num_shards: int, direction: Direction) -> GhostShards | None:
-        """All shards at once, of networks that are folded; None for others, where shards are not equal, and where
-        their copies of small weights would be large.
+    def shards(
+        self, weights: Tensor, batch: Batch, num_shards: int, direction: Direction, keeps: bool
+    ) -> tuple[Tensor, Tensor, Tensor | None] | None:
+        """As hpsearch.optim.stacked.Networks has it, of networks that are folded; None for others, where shards are not
+        equal, and where their copies of small weights would be large.
         """
         if self.folded is None or self.engine.compile or self.engine.precision != "fp32":
             return None
         if batch[0].shape[1] % num_shards:
             return None
-        own = dict(zip(self._names, self._views(weights), strict=True))
-        ema = {} if direction.ema is None else dict(zip(self._names, self._views(direction.ema), strict=True))
-        directions = {name: direction._replace(ema=ema.get(name)) for name in self._moved}
-        parts = [part.reshape(len(weights) * num_shards, -1, *part.shape[2:]) for part in batch]
-        passes = self.folded.shards(parts, own, self.others, directions)
-        return passes if passes.copied <= COPIES else None
+        tensors = [each for each in (direction.rho, direction.sigma, direction.ema) if isinstance(each, Tensor)]
+        given = [weights, *tensors, *self.others.values(), *batch]
+        kind = num_shards, len(tensors), direction.adaptive, keeps, tuple(each.shape for each in given)
+        if kind not in self._ghosts:
+            ghosts = _Ghosts(self, num_shards, direction, keeps)
+            small = ghosts.passes(*given).copied <= COPIES
+            self._ghosts[kind] = (ghosts, self.traced(ghosts, kind)) if small else None
+        known = self._ghosts[kind]
+        if known is None:
+            return None
+        ghosts, traced = known
+        lost, *found = traced(*given) if not self._loses else ghosts(*given, repairs=True)
+        if lost and not self._loses:
+            lost, *found = ghosts(*given, repairs=True)
+        self._loses = bool(lost)  # the next step is likely to do so, too
+        losses, seen, *clean = found
+        return losses, seen, clean[0] if keeps else None
 
     def flat(self, parts: Sequence[Tensor]) -> Tensor:
         """A tensor for each parameter, (K, ...), as one, (K, P)."""
@@ -131,9 +146,9 @@ class Stack:
 
     def _measure(self, program: Program, weights: Tensor, batch: Batch) -> dict[str, Tensor]:
         with torch.no_grad(), self.engine.autocast():
-            return program.measure(self._views(weights), self.others, batch)
+            return program.measure(self.views(weights), self.others, batch)
 
-    def _views(self, weights: Tensor) -> list[Tensor]:
+    def views(self, weights: Tensor) -> list[Tensor]:
         parts = torch.split(weights, self._sizes, 1)
         return [part.view(len(weights), *shape) for part, shape in zip(parts, self._shapes, strict=True)]
 
@@ -157,7 +172,7 @@ class Stack:
             raise
         except Exception:  # a network, a task or a device that does not know float64
             agrees = self._agree(*given, strict=False)
-        return ByFolding(self._module, self._names) if agrees else None
+        return ByFolding(self._module, self.names) if agrees else None
 
     def _agree(self, weights: Tensor, others: Weights, batch: Batch, strict: bool) -> bool:
         """strict: in float64. Raises NotStackable where torch.func cannot compute it."""
@@ -168,14 +183,14 @@ class Stack:
             others = {name: in_double(value) for name, value in others.items()}
         try:
             with without_dropout(module):
-                expected = self._numbers(ByFunc(module, self._names), weights, others, batch)
+                expected = self._numbers(ByFunc(module, self.names), weights, others, batch)
         except torch.OutOfMemoryError:
             raise
         except RuntimeError as error:
             why = str(error).strip().splitlines()[0]
             raise NotStackable(f"torch.func.vmap cannot compute the task's trials together: {why}") from error
         try:
-            folded = ByFolding(module, self._names)
+            folded = ByFolding(module, self.names)
             with without_dropout(folded.folded):
                 found = self._numbers(folded, weights, others, batch)
                 with self.engine.autocast():
@@ -189,10 +204,36 @@ class Stack:
     def _numbers(self, program: Program, weights: Tensor, others: Weights, batch: Batch) -> list[Tensor]:
         """All that a program gives: losses, gradients and metrics."""
         others = {name: value.clone() for name, value in others.items()}
-        losses, gradients = program.gradients(self._views(weights), others, batch)
+        losses, gradients = program.gradients(self.views(weights), others, batch)
         with torch.no_grad():
-            metrics = program.measure(self._views(weights), others, batch)
+            metrics = program.measure(self.views(weights), others, batch)
         return [losses, *gradients, *metrics.values()]
+
+
+class _Ghosts:
+    """All shards of a step at once, as a function of all tensors that it reads."""
+
+    def __init__(self, stack: Stack, num_shards: int, direction: Direction, keeps: bool) -> None:
+        self._stack, self._num_shards, self._keeps = stack, num_shards, keeps
+        self._averages, self._adaptive = direction.ema is not None, direction.adaptive
+
+    def passes(self, weights: Tensor, rho: Tensor, sigma: Tensor, *rest: Tensor) -> GhostShards:
+        left, stack = iter(rest), self._stack
+        assert stack.folded is not None
+        ema = dict(zip(stack.names, stack.views(next(left)), strict=True)) if self._averages else {}
+        others = {name: next(left) for name in stack.others}
+        parts = [part.reshape(len(weights) * self._num_shards, -1, *part.shape[2:]) for part in left]
+        directions = {name: Direction(rho, sigma, ema.get(name), self._adaptive) for name in stack.moved}
+        own = dict(zip(stack.names, stack.views(weights), strict=True))
+        return stack.folded.shards(parts, own, others, directions)
+
+    def __call__(self, *given: Tensor, repairs: bool = False) -> list[Tensor]:
+        """Whether norms have lost digits, then what Stack.shards returns."""
+        passes = self.passes(*given)
+        losses = passes.clean(self._keeps).mean(1)
+        clean = [self._stack.flat(passes.means())] if self._keeps else []
+        lost = passes.displace(repairs)
+        return [lost, losses, self._stack.flat(passes.perturbed()), *clean]
 
 
 _GRAPHS: list[tuple[Callable[[], object], Graphs]] = []  # of the task that was stacked last

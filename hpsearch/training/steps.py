@@ -76,9 +76,6 @@ class _OneShard:
     def shards(self, *_: Any) -> None:
         return None
 
-    def flat(self, parts: list[Tensor]) -> Tensor:
-        return self._stack.flat(parts)
-
 
 @lru_cache(maxsize=1)
 def _compiled_step(*alike: Any) -> Callable[..., Tensor]:

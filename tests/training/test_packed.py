@@ -11,7 +11,7 @@ from torch import nn
 from torch._dynamo.utils import counters
 
 from hpsearch.hyperparameters import Settings
-from hpsearch.optim.ghost import GhostShards
+from hpsearch.optim.ghost import Ghost, GhostShards
 from hpsearch.tasks import Classification, Data
 from hpsearch.tasks.breast_cancer import BreastCancer
 from hpsearch.tasks.digits import Digits
@@ -232,15 +232,26 @@ def check_network(make, method):
         same(train(task, mine, seed), found)
 
 
-@pytest.mark.parametrize("copies, passes", [(0, 0), (2**26, 2 * 12)])
-def test_shards_are_computed_at_once_unless_their_copies_are_large(monkeypatch, copies, passes):
+@pytest.mark.parametrize("copies", [0, 2**26])
+def test_shards_are_computed_at_once_unless_their_copies_are_large(monkeypatch, copies):
     seen, real = [], GhostShards._forward
     monkeypatch.setattr(GhostShards, "_forward", lambda self, leaves: seen.append(self) or real(self, leaves))
     monkeypatch.setattr("hpsearch.training.stack.COPIES", copies)
     trials = [(settings(rho=0.1, num_shards=3, epochs=12), seed) for seed in range(2)]
     for (mine, seed), found in zip(trials, train_pack(Small(), trials), strict=True):
         same(train(Small(), mine, seed), found)
-    assert len(seen) == passes
+    assert bool(seen) == (copies > 0)
+
+
+@pytest.mark.parametrize("lost, steps", [(0.0, {0}), (0.5, set(range(1, 12))), (1e9, {12})], ids=["no", "some", "all"])
+def test_norms_that_lose_digits_are_computed_another_way(monkeypatch, lost, steps):
+    repaired, real = [], Ghost.square
+    monkeypatch.setattr(Ghost, "square", lambda *given: repaired.append(given[-1]) or real(*given))
+    monkeypatch.setattr("hpsearch.optim.ghost.LOST", lost)
+    trials = [(settings(rho=0.1, num_shards=2, epochs=12), 0)]
+    for (mine, seed), found in zip(trials, train_pack(Small(), trials), strict=True):
+        same(train(Small(), mine, seed), found)
+    assert repaired.count(True) / 2 in steps
 
 
 def test_a_shipped_task_in_float32():
