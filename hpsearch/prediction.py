@@ -185,7 +185,7 @@ def _points(checked: Checked, arm: str) -> list[tuple[Params, bool]]:
             drawn = random_points(study, arm, SAMPLED)
             points += [(drawn[index % SAMPLED], False) for index in range(size)]
         else:
-            bundled = has_bundles(checked)
+            bundled = has_bundles(checked) and study.stopping is None
             points += [(point, bundled) for point in islice(Sequence(study, arm, number), min(size, 10 * SAMPLED))]
     return points
 

@@ -48,11 +48,10 @@ class Exchange:
             milestones=milestones,
         )
 
-    def bundle_order(self, bundle: Bundle) -> PackOrder:
+    def bundle_order(self, bundle: Bundle, milestones: Mapping[str, Any] | None) -> PackOrder:
         arm = bundle.packs[0].configuration.arm
-        return replace(
-            self._blank, bundle=tuple((self._params(arm, member.params), member.seed) for member in bundle.members)
-        )
+        members = tuple((self._params(arm, member.params), member.seed) for member in bundle.members)
+        return replace(self._blank, bundle=members, milestones=milestones)
 
     @cached_property
     def _blank(self) -> PackOrder:

@@ -142,7 +142,9 @@ class PackSearcher(Searcher):
         if milestone is None or self._stopper is None:
             return False
         self._take(running, reported)
-        waiting = [report["outcome"] for report in json.loads(reported["waiting"])]
+        unended = running.unended()
+        reports = json.loads(reported["waiting"])
+        waiting = [report["outcome"] for report in reports if running.trial(report) in unended]
         seeds = [*(vars(result) for result in running.ended), *waiting]
         running.stopped = self._stopper.stops(running.pack.configuration, milestone, seeds)
         return running.stopped
@@ -189,9 +191,10 @@ class PackSearcher(Searcher):
         return None if planned is None else Running.of(planned)
 
     def _order(self, running: Running) -> PackOrder:
+        milestones = self._milestones(running.pack)  # a bundle that may be stopped is one configuration's
         if running.bundle is not None:
-            return self._exchange.bundle_order(running.bundle)
-        return self._exchange.order(running.pack, self._milestones(running.pack))
+            return self._exchange.bundle_order(running.bundle, milestones)
+        return self._exchange.order(running.pack, milestones)
 
     def _milestones(self, pack: Pack) -> Mapping[str, Any] | None:
         """Where the pack may be stopped early; None where it may not."""

@@ -76,21 +76,25 @@ class Stopper:
         self._sign = 1.0 if study.objectives[study.objective] == "maximize" else -1.0
         self._stopped: dict[str, int] = {}  # configuration_id -> the epoch at which it was
         self._spared: set[str] = set()  # ran to the end
-        self._begun: dict[str, list[Mapping[str, Any]]] = {}  # some seeds have diverged, the others are still to come
+        self._begun: dict[str, list[Mapping[str, Any]]] = {}  # some seeds are known, the others are still to come
         self._replay(results)
 
     def may_stop(self, pack: Pack) -> bool:
         """Seeds that a spread asks for besides are of a configuration that ran to its end."""
         judged = not pack.configuration.sampling["confirm"] and any(seed in self._seeds for seed in pack.seeds)
-        return judged and pack.configuration.configuration_id not in self._spared
+        key = pack.configuration.configuration_id
+        return judged and (key not in self._spared or key in self._begun)
 
     def stops(self, configuration: Configuration, epoch: int, seeds: Sequence[Mapping[str, Any]]) -> bool:
         """Whether the configuration ends at this epoch. seeds: status, curve and metrics of each, as far as it is."""
         key = configuration.configuration_id
-        if key in self._stopped:
-            return epoch >= self._stopped[key]
+        decided = key in self._spared or key in self._stopped
+        if decided and key not in self._begun:
+            return epoch >= self._stopped.get(key, math.inf)
         traces = [self._trace(seed, epoch) for seed in (*self._begun.get(key, ()), *seeds)]
-        stops = self._rule.judge(configuration.arm, self._mean(traces, epoch))
+        stops = self._rule.judge(configuration.arm, self._mean(traces, epoch))  # noted in any case: others' rungs
+        if decided:
+            return epoch >= self._stopped.get(key, math.inf)
         if stops:
             self._stopped[key] = epoch
         return stops
@@ -121,8 +125,8 @@ class Stopper:
                 self._stopped[key] = min(stopped)
             elif any(result.status != "diverged" for result in seeds):
                 self._spared.add(key)
-            elif len(seeds) < len(self._seeds):
-                self._begun[key] = [vars(result) for result in seeds]
+            if not set(self._seeds) <= {result.seed for result in seeds}:  # cut off: the rungs have the mean over all
+                self._begun[key] = [vars(result) for result in seeds if result.seed in self._seeds]
                 continue
             last = min(stopped, default=max(result.epochs or 0 for result in seeds) - 1)
             epoch = self.milestones.after(0)

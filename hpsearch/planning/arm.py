@@ -96,7 +96,7 @@ class ArmPlan:
         for phase, size in enumerate(phase_sizes(self._study, self.name)):
             adapts = self._study.phases(self.name)[phase].sampler in ADAPTIVE
             found = self._adapt(phase, size) if adapts else self._sequence(phase, size)
-            if self._bundles > 1 and not adapts:
+            if self._bundles > 1 and not adapts and self._study.stopping is None:
                 yield from self._together([self._first(each) for each in found if each is not None])
                 continue
             for configuration in found:
@@ -104,7 +104,7 @@ class ArmPlan:
                     yield None
                     continue
                 first = self._first(configuration)
-                if self._bundles > 1:  # of its seeds: the next one is asked for when their results are back
+                if self._bundles > 1:  # of its seeds: it is judged, or the next one asked for, by their results
                     yield from self._together([first])
                     continue
                 pack = self._pack(*first)

@@ -47,10 +47,10 @@ class Chunk:
 
 
 def has_bundles(checked: Checked) -> bool:
-    """Whether phases that do not adapt are planned in bundles. Where packs may be stopped, each is judged alone."""
+    """Whether anything is planned in bundles."""
     study = checked.study
     shared = {"seconds", "peak_memory_bytes"} & study.objectives.keys()  # in a bundle they are not a trial's own
-    return not checked.identity.function and study.resources.pack != 1 and study.stopping is None and not shared
+    return not checked.identity.function and study.resources.pack != 1 and not shared
 
 
 def bundle_size(checked: Checked, before: Study | None, *, joined: bool = False) -> int:

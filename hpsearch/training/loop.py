@@ -117,13 +117,6 @@ class TrialRun(Trial):
             self.meter.pause()
         return self.conclude(tested)
 
-    def stopped(self, epoch: int) -> Outcome:
-        """What the trial comes to if it ends here, at that epoch: curve and cost, and no metrics, as none is final."""
-        names = [*(f"{split}_{name}" for split in ("val", "test") for name in self.task.metrics), "train_loss"]
-        metrics = dict.fromkeys(names)
-        curve = {name: list(values) for name, values in self.curve.items()}
-        return Outcome("stopped", epoch, self.settings.epochs, metrics, self.meter.read(), curve)
-
     def close(self) -> None:
         """Nothing is held but memory."""
 

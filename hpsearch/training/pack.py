@@ -26,7 +26,7 @@ from hpsearch.training.lockstep import Run, lockstep
 from hpsearch.training.loop import start
 from hpsearch.training.milestones import Milestones
 from hpsearch.training.outcome import Cost, Outcome
-from hpsearch.training.packed import train_pack
+from hpsearch.training.packed import PackRun
 from hpsearch.training.stack import NotStackable
 from hpsearch.training.store import File, Store
 
@@ -105,7 +105,7 @@ def run_pack(order: PackOrder, store: MakeStore = File) -> Generator[Stage]:
     store: where long trials are kept. Who closes the iterator at a milestone stops the pack.
     """
     if order.bundle:
-        yield run_bundle(order)
+        yield from run_bundle(order)
         return
     if order.milestones is None:
         for seed in order.seeds:
@@ -129,29 +129,32 @@ def run_pack(order: PackOrder, store: MakeStore = File) -> Generator[Stage]:
         stages.close()  # the function threads end now, not when memory is collected
 
 
-def run_bundle(order: PackOrder) -> Stage:
-    """All trials when the last one has ended: what is cut off is trained whole again, so that it has the same bits."""
+def run_bundle(order: PackOrder) -> Generator[Stage]:
+    """All trials when the last one has ended: what is cut off is trained whole again, so that it has the same bits. At
+    a milestone those that have ended wait with the others.
+    """
     torch.set_num_threads(order.threads)
     started = _now()
     try:
-        outcomes = _run_bundle(order)
+        for milestone, outcomes in _run_bundle(order):
+            reports = tuple(
+                replace(_report(order, seed, outcome, started), place=place)
+                for place, ((_, seed), outcome) in enumerate(zip(order.bundle, outcomes, strict=True))
+            )
+            yield Stage(reports) if milestone is None else Stage((), milestone, reports)
     except NotStackable as error:
-        return Stage((), refused=str(error))
+        yield Stage((), refused=str(error))
     except Exception as error:  # which of its trials it is that cannot be trained shows when each is alone
         lines = _last_lines(error)
         _forget(error)
-        return Stage((), refused=lines.splitlines()[-1], raised=True)
-    if isinstance(outcomes, str):
-        return Stage((), refused=outcomes)
-    reports = [
-        replace(_report(order, seed, outcome, started), place=place)
-        for place, ((_, seed), outcome) in enumerate(zip(order.bundle, outcomes, strict=True))
-    ]
-    return Stage(tuple(reports))
+        yield Stage((), refused=lines.splitlines()[-1], raised=True)
 
 
-def _run_bundle(order: PackOrder) -> list[Outcome] | str:
-    """The trials' outcomes, or why one after another they take less time."""
+def _run_bundle(order: PackOrder) -> Generator[tuple[int | None, list[Outcome]]]:
+    """At each milestone it, and what the trials would come to there; in the end None, and their outcomes.
+
+    Raises NotStackable also where one after another they take less time.
+    """
     task = _task(order.task, order.folder, json.dumps(dict(order.options), sort_keys=True))
     trials = [(Settings.merge(params), seed) for params, seed in order.bundle]
     engine = Engine.choose(order.device, trials[0][0].precision, order.engine)
@@ -159,8 +162,17 @@ def _run_bundle(order: PackOrder) -> list[Outcome] | str:
     if order.pack == "auto":
         refusal = timing(task, order.options, trials, engine).refusal(trials)
         if refusal is not None:
-            return refusal
-    return train_pack(task, trials, order.device, engine)
+            raise NotStackable(refusal)
+    pack = PackRun(task, trials, order.device, engine)
+    milestones = None if order.milestones is None else Milestones(**order.milestones)
+    while True:
+        milestone = None if milestones is None else milestones.after(pack.epoch)
+        while not pack.done and (milestone is None or pack.epoch < milestone):
+            pack.run_epoch()
+        if milestone is None or pack.done:
+            yield None, pack.outcomes()
+            return
+        yield milestone, pack.stopped(milestone)
 
 
 def run_trial(order: PackOrder, seed: int, store: MakeStore = File) -> TrialReport:

@@ -96,6 +96,13 @@ class PackRun:
         """Of the trials that have ended, in the order in which they were given."""
         return [self._outcomes[place] for place in sorted(self._outcomes)]
 
+    def stopped(self, epoch: int) -> list[Outcome]:
+        """What each trial comes to if all end here, at that epoch; of those that have ended, their outcome."""
+        return [
+            self._outcomes[place] if place in self._outcomes else trial.stopped(epoch)
+            for place, trial in enumerate(self.trials)
+        ]
+
     def probe(self) -> None:
         """One step of all, for timing; not part of a trial."""
         with self._globals.swapped():

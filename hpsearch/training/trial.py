@@ -82,6 +82,13 @@ class Trial:
         for name, value in values.items():
             self.curve.setdefault(name, []).append(finite_or_none(value))
 
+    def stopped(self, epoch: int) -> Outcome:
+        """What the trial comes to if it ends here, at that epoch: curve and cost, and no metrics, as none is final."""
+        names = [*(f"{split}_{name}" for split in ("val", "test") for name in self.task.metrics), "train_loss"]
+        metrics = dict.fromkeys(names)
+        curve = {name: list(values) for name, values in self.curve.items()}
+        return Outcome("stopped", epoch, self.settings.epochs, metrics, self.meter.read(), curve)
+
     def conclude(self, tested: Mapping[str, float] | None) -> Outcome:
         """tested: the metrics of the test split. Those of a diverged trial are the constant predictor's: that is what
         its user is left with.

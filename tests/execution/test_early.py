@@ -1,6 +1,7 @@
 """Whole runs with early stopping."""
 
 import pandas as pd
+import pytest
 
 from hpsearch.results import load
 
@@ -22,8 +23,22 @@ def table(folder):
     return load(folder).sort_values("trial_id", ignore_index=True)[["trial_id", *columns]]
 
 
-def test_a_run_with_early_stopping_goes_on_as_if_it_had_not_been_cut_off(place):
-    place.study(EARLY)
+BUNDLED = """
+name: early
+task: {name: breast_cancer, width: 8, batch_size: 50, epochs: 3}
+arms: {a: {parameters: {lr: &lr {low: 0.001, high: 1, log: true}}}, b: {parameters: {lr: *lr}, fixed: {rho: 0.1}}}
+sampling: [{sampler: random, configurations: 8}]
+seeds: 2
+confirm: {top: 1, seeds: 2}
+objectives: {val_accuracy: maximize}
+resources: {concurrent: 1, pack: 8}
+stopping: {scheduler: asha, grace: 1, reduction: 2}
+"""
+
+
+@pytest.mark.parametrize("study", [EARLY, BUNDLED], ids=["one by one", "in bundles"])
+def test_a_run_with_early_stopping_goes_on_as_if_it_had_not_been_cut_off(place, study):
+    place.study(study)
     place.run("run", "study.yaml", "--no-dashboard")
     folder = place.folder / "runs" / "early"
     whole = table(folder)
@@ -32,6 +47,7 @@ def test_a_run_with_early_stopping_goes_on_as_if_it_had_not_been_cut_off(place):
     assert whole.loc[stopped, "metrics.val_accuracy"].isna().all()  # never mistaken for a final value
     assert (whole.loc[stopped, "curve.val_accuracy"].map(len) == whole.loc[stopped, "epochs"]).all()
     assert set(whole.loc[~stopped, "epochs"]) == {3}
+    assert set(load(folder)["together"]) == ({1} if study == EARLY else {2})
 
     lines = (folder / "trials.jsonl").read_bytes().splitlines(keepends=True)
     (folder / "trials.jsonl").write_bytes(b"".join(lines[:13]))  # half a pack, too

@@ -164,25 +164,27 @@ def test_a_run_that_goes_on_decides_as_the_one_that_was_not_interrupted():
     values = curves(50, seed=3)
     milestones = Milestones(2, 3)
 
-    def pack(one, number):
-        """Both seeds, side by side; the rows that they leave."""
+    def pack(one, number, left=(0, 1)):
+        """Those seeds that are left, side by side; the rows that they leave."""
+        if not one.may_stop(Pack(configuration(number), dict.fromkeys(left, ""), {})):
+            return [row(number, seed, values[number + 25 * seed], "complete") for seed in left]
         epoch = milestones.after(0)
         while epoch < EPOCHS:
-            seeds = [seed_of(values[number + 25 * seed][:epoch]) for seed in (0, 1)]
+            seeds = [seed_of(values[number + 25 * seed][:epoch]) for seed in left]
             if one.stops(configuration(number), epoch, seeds):
-                return [row(number, seed, values[number + 25 * seed][:epoch], "stopped") for seed in (0, 1)]
+                return [row(number, seed, values[number + 25 * seed][:epoch], "stopped") for seed in left]
             epoch = milestones.after(epoch)
-        return [row(number, seed, values[number + 25 * seed], "complete") for seed in (0, 1)]
+        return [row(number, seed, values[number + 25 * seed], "complete") for seed in left]
 
     whole, rows = stopper(), []
     for number in range(25):
         rows += pack(whole, number)
     assert 5 < sum(r.status == "stopped" for r in rows) / 2 < 25
-    for cut in (0, 3, 11, 24):
-        again, more = stopper(rows[: 2 * cut]), []
-        for number in range(cut, 25):
-            more += pack(again, number)
-        assert [vars(r) for r in more] == [vars(r) for r in rows[2 * cut :]]
+    for cut in range(50):  # also in the middle of a pack
+        again, more = stopper(rows[:cut]), []
+        for number in range(cut // 2, 25):
+            more += pack(again, number, (1,) if cut % 2 and number == cut // 2 else (0, 1))
+        assert [vars(r) for r in more] == [vars(r) for r in rows[cut:]]
 
 
 def test_a_seed_that_diverged_before_the_run_was_cut_off_is_judged_with_the_others():

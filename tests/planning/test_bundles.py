@@ -126,10 +126,19 @@ def test_a_half_whose_bundle_is_no_longer_planned_is_done():
     assert not {member.trial_id for bundle in bundles(given) for member in bundle.members} & set(table(rows))
 
 
-@pytest.mark.parametrize("why", [{"pack": "1"}, {"stopping": "{scheduler: median}"}], ids=["one", "stopping"])
-def test_where_there_are_none(why):
-    given = train(checked(**why))[1]
+def test_where_there_are_none():
+    given = train(checked(pack="1"))[1]
     assert given and not bundles(given)
+
+
+def test_what_may_be_stopped_has_a_bundle_of_each_configurations_seeds():
+    rows, given = train(checked(["sam"], confirm="{top: 2, seeds: 4}", stopping="{scheduler: median}"))
+    *phase, confirmed = bundles(given)
+    assert len(phase) > 2 and confirmed.packs[0].configuration.sampling["confirm"]
+    assert all(len({str(member.params) for member in bundle.members}) == 1 for bundle in phase)
+    assert len({str(member.params) for member in confirmed.members}) == 2
+    alone, _ = train(checked(["sam"], confirm="{top: 2, seeds: 4}", stopping="{scheduler: median}", pack="1"))
+    assert {row.trial_id for row in rows} == {row.trial_id for row in alone}
 
 
 ADAPTS = "[{sampler: random, configurations: 4}, {sampler: tpe, configurations: 5}]"
@@ -186,7 +195,7 @@ def test_what_is_like_a_bundle_that_was_refused_is_given_pack_by_pack():
         (4, {"resources": "{pack: auto, concurrent: 2}"}, 111 // 16),  # the table does not hang on it
         (64, {"resources": "{pack: 9}"}, 9),
         (1, {"resources": "{pack: 1}"}, 1),
-        (1, {"stopping": "{scheduler: median}"}, 1),
+        (1, {"stopping": "{scheduler: median}"}, 24),
     ],
 )
 def test_how_large_a_bundle_is(monkeypatch, places, more, size):

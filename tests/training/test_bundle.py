@@ -3,6 +3,7 @@
 import json
 import os
 import traceback
+from dataclasses import replace
 
 import pytest
 import torch
@@ -48,6 +49,22 @@ def test_a_bundle_ends_in_a_report_for_each_trial_in_order():
         assert report.outcome.metrics == pytest.approx(expected.metrics, rel=1e-4)
         assert report.outcome.cost.backward_samples == expected.cost.backward_samples
     json.dumps(as_dict(stage.ended[0]))
+
+
+def test_at_a_milestone_all_wait_also_those_that_have_diverged():
+    settings = [{**SETTINGS[0], "epochs": 3}, {**SETTINGS[1], "epochs": 3, "lr": 1e30}]
+    wanted = order(settings, options={"width": 4}, pack=4, milestones={"grace": 1, "reduction": None})
+    first, second, last = run_pack(wanted)
+    assert [stage.milestone for stage in (first, second, last)] == [1, 2, None]
+    for stage in (first, second):
+        assert not stage.ended and [report.place for report in stage.waiting] == [0, 1, 2, 3]
+        outcomes = [report.outcome for report in stage.waiting]
+        assert [outcome.status for outcome in outcomes] == [*["stopped"] * 2, *["diverged"] * 2]
+        assert [outcome.epochs for outcome in outcomes] == [stage.milestone] * 2 + [1] * 2
+        for mine, final in zip(outcomes, last.ended, strict=True):
+            assert mine.curve["val_loss"] == final.outcome.curve["val_loss"][: mine.epochs]
+    straight = run(replace(wanted, milestones=None))
+    assert [each.outcome.metrics for each in last.ended] == [each.outcome.metrics for each in straight.ended]
 
 
 def timed(alone, together, **more):
@@ -189,7 +206,7 @@ def test_what_raises_is_refused_with_the_reason(monkeypatch, capsys, error):
     def raises(*_, **__):
         raise error
 
-    monkeypatch.setattr("hpsearch.training.pack.train_pack", raises)
+    monkeypatch.setattr("hpsearch.training.pack.PackRun", raises)
     stage = run(order(pack=4))
     assert (stage.ended, stage.raised) == ((), True) and stage.refused in str(traceback.format_exception(error))
     assert "Traceback" in capsys.readouterr().err
