@@ -13,6 +13,7 @@ from tests.benchmarks import (
     scale,
     shards,
     step,
+    throughput,
     two_stage,
 )
 
@@ -27,6 +28,7 @@ if __name__ == "__main__":
         samplers,
         engine,
         packs,
+        throughput,
         peer,
         analysis,
         report,
