@@ -19,8 +19,10 @@ MEDIAN_OF = 3  # configurations that the median rule needs to have seen at an ep
 
 
 class Rule(Protocol):
-    def judge(self, arm: str, trace: numpy.ndarray) -> bool:
-        """Whether a configuration with this trace (one value an epoch, larger is better) ends here; it is noted."""
+    def judge(self, arm: str, key: str, trace: numpy.ndarray) -> bool:
+        """Whether a configuration with this trace (one value an epoch, larger is better) ends here; it is noted, in the
+        place of what was noted of it before.
+        """
         ...
 
 
@@ -32,14 +34,15 @@ class Asha:
 
     def __init__(self, reduction: float) -> None:
         self._share = 1 - 1 / reduction
-        self._rungs: defaultdict[tuple[str, int], list[float]] = defaultdict(list)
+        self._rungs: defaultdict[tuple[str, int], dict[str, float]] = defaultdict(dict)
 
-    def judge(self, arm: str, trace: numpy.ndarray) -> bool:
+    def judge(self, arm: str, key: str, trace: numpy.ndarray) -> bool:
         rung, value = self._rungs[arm, len(trace)], float(trace[-1])
+        rung.pop(key, None)
         if math.isnan(value):
             return False
-        stops = bool(rung) and value < float(numpy.quantile(rung, self._share))
-        rung.append(value)
+        stops = bool(rung) and value < float(numpy.quantile(list(rung.values()), self._share))
+        rung[key] = value
         return stops
 
 
@@ -50,15 +53,17 @@ class Median:
 
     def __init__(self, grace: int) -> None:
         self._grace = grace
-        self._means: defaultdict[tuple[str, int], list[float]] = defaultdict(list)
+        self._means: defaultdict[tuple[str, int], dict[str, float]] = defaultdict(dict)
 
-    def judge(self, arm: str, trace: numpy.ndarray) -> bool:
+    def judge(self, arm: str, key: str, trace: numpy.ndarray) -> bool:
         means = self._means[arm, len(trace)]
+        means.pop(key, None)
         counted = trace[self._grace - 1 :]
         if numpy.isnan(trace).all() or numpy.isnan(counted).all():
             return False
-        stops = len(means) >= MEDIAN_OF and float(numpy.nanmax(trace)) < float(numpy.median(means))
-        means.append(float(numpy.nanmean(counted)))
+        others = list(means.values())
+        stops = len(others) >= MEDIAN_OF and float(numpy.nanmax(trace)) < float(numpy.median(others))
+        means[key] = float(numpy.nanmean(counted))
         return stops
 
 
@@ -77,6 +82,7 @@ class Stopper:
         self._stopped: dict[str, int] = {}  # configuration_id -> the epoch at which it was
         self._spared: set[str] = set()  # ran to the end
         self._begun: dict[str, list[Mapping[str, Any]]] = {}  # some seeds are known, the others are still to come
+        self._decided: dict[tuple[str, int], bool] = {}  # also where a pack is trained again
         self._replay(results)
 
     def may_stop(self, pack: Pack) -> bool:
@@ -92,18 +98,20 @@ class Stopper:
         if decided and key not in self._begun:
             return epoch >= self._stopped.get(key, math.inf)
         traces = [self._trace(seed, epoch) for seed in (*self._begun.get(key, ()), *seeds)]
-        stops = self._rule.judge(configuration.arm, self._mean(traces, epoch))  # noted in any case: others' rungs
+        stops = self._rule.judge(configuration.arm, key, self._mean(traces, epoch))  # noted in any case, for others
         if decided:
             return epoch >= self._stopped.get(key, math.inf)
+        stops = self._decided.setdefault((key, epoch), stops)
         if stops:
             self._stopped[key] = epoch
         return stops
 
     def _trace(self, seed: Mapping[str, Any], epoch: int) -> Trace:
         """The first objective after each of the first epochs; of a diverged seed it goes on at the chance level."""
-        values = list(seed["curve"].get(self._objective, []))[:epoch]
+        values = list(seed["curve"].get(self._objective, []))
         if seed["status"] == "diverged":
             values = values[:-1]  # not finite
+        values = values[:epoch]
         return values + [seed["metrics"].get(self._objective)] * (epoch - len(values))
 
     def _mean(self, traces: Sequence[Trace], epoch: int) -> numpy.ndarray:
@@ -117,7 +125,7 @@ class Stopper:
     def _replay(self, results: Iterable[Result]) -> None:
         configurations: dict[str, list[Result]] = {}
         for result in results:
-            if result.done and not result.sampling["confirm"]:
+            if result.done and not result.sampling["confirm"] and result.seed in self._seeds:
                 configurations.setdefault(result.configuration_id, []).append(result)
         for key, seeds in configurations.items():
             stopped = [result.epochs or 0 for result in seeds if result.status == "stopped"]
@@ -125,12 +133,11 @@ class Stopper:
                 self._stopped[key] = min(stopped)
             elif any(result.status != "diverged" for result in seeds):
                 self._spared.add(key)
-            if not set(self._seeds) <= {result.seed for result in seeds}:  # cut off: the rungs have the mean over all
-                self._begun[key] = [vars(result) for result in seeds if result.seed in self._seeds]
-                continue
+            if len(seeds) < len(self._seeds):  # rungs get the mean over all when these come
+                self._begun[key] = [vars(result) for result in seeds]
             last = min(stopped, default=max(result.epochs or 0 for result in seeds) - 1)
             epoch = self.milestones.after(0)
             while epoch <= last:
                 traces = [self._trace(vars(result), epoch) for result in seeds]
-                self._rule.judge(seeds[0].arm, self._mean(traces, epoch))
+                self._rule.judge(seeds[0].arm, key, self._mean(traces, epoch))
                 epoch = self.milestones.after(epoch)

@@ -43,7 +43,7 @@ class _Layer(nn.Module):
 
     def __getattr__(self, name: str) -> Any:
         """A network may ask its layers for their sizes; their parameters are not what holds here."""
-        layer = self._modules.get("layer")
+        layer = self.__dict__.get("_modules", {}).get("layer")
         if layer is not None and name in vars(layer):
             return vars(layer)[name]
         return super().__getattr__(name)

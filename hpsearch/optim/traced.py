@@ -8,8 +8,9 @@ the same. A list is used only once a call of the function itself has given the s
 from __future__ import annotations
 
 import random
-from collections import OrderedDict
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
+from types import BuiltinFunctionType
 
 import numpy
 import torch
@@ -17,7 +18,10 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
-KEPT = 16  # lists of operations, the ones used last
+from hpsearch.optim.folded import has_hooks
+
+KEPT = 64  # lists of operations, the ones used last
+WORTH = 64  # calls, from which on a list is worth noting down: that takes 0.1 to 0.2 s for a small network
 
 Compute = Callable[..., Sequence[Tensor]]
 
@@ -27,6 +31,7 @@ class Graphs:
 
     def __init__(self) -> None:
         self._kept: OrderedDict[Hashable, GraphModule | None] = OrderedDict()
+        self._calls: Counter[Hashable] = Counter()  # without a list
 
     def get(self, key: Hashable, make: Callable[[], GraphModule | None]) -> GraphModule | None:
         """None: what has this key is not to be had as a list of operations."""
@@ -37,6 +42,11 @@ class Graphs:
             self._kept.popitem(last=False)
         return self._kept[key]
 
+    def has(self, key: Hashable, ahead: int) -> bool:
+        """Whether there is a list, or ought to be one. ahead: calls that will follow."""
+        self._calls[key] += key not in self._kept
+        return key in self._kept or self._calls[key] + ahead > WORTH
+
     def refuse(self, key: Hashable) -> None:
         self._kept[key] = None
 
@@ -44,17 +54,23 @@ class Graphs:
 class Traced:
     """Calls `compute`, or the operations that it came to for tensors of such shapes, strides and kinds.
 
-    compute(*tensors) -> tensors; it may change its arguments in place, and draw from torch's generators. Where it does
-    anything else that operations do not show, it is called as it is: where it decides by numbers in tensors, uses
-    tensors that are no arguments, draws from Python's or numpy's generators, or changes a plain attribute of what it is
-    made of. held: these objects; modules' modes are set by compute. graphs: also those of other functions that do the
-    same with such arguments, if their `kind` is the same.
+    compute(*tensors) -> tensors. It may change its arguments in place and draw from torch's generators; all else that
+    it does must hang on its arguments' shapes alone: code that is not known to be so should not come here (`known`).
+    Some that is not is noticed and called as it is: what decides by numbers in its arguments, uses tensors that are no
+    arguments, draws from Python's or numpy's generators, or changes a number that is an attribute of what it is made
+    of. held: these objects; modules' modes are set by compute. graphs: also those of other functions that do the same
+    with such arguments, if their `kind` is the same. ahead: calls that will follow.
     """
 
     def __init__(
-        self, compute: Compute, held: Iterable[object], graphs: Graphs | None = None, kind: Hashable = None
+        self,
+        compute: Compute,
+        held: Iterable[object],
+        graphs: Graphs | None = None,
+        kind: Hashable = None,
+        ahead: Callable[[], int] = lambda: WORTH,
     ) -> None:
-        self._compute, self._held, self._kind = compute, list(held), kind
+        self._compute, self._held, self._kind, self._ahead = compute, list(held), kind, ahead
         self._graphs = Graphs() if graphs is None else graphs
         self._checked: set[Hashable] = set()
 
@@ -63,6 +79,8 @@ class Traced:
             return self._compute(*tensors)
         shapes = tuple((each.shape, each.stride(), each.dtype, each.device) for each in tensors)
         key = self._kind, shapes
+        if not self._graphs.has(key, self._ahead()):
+            return self._compute(*tensors)
         graph = self._graphs.get(key, lambda: self._trace(tensors))
         if graph is None:
             return self._compute(*tensors)
@@ -95,7 +113,8 @@ class Traced:
         before, found = self._outside(), []
         try:
             copies = [each.clone() for each in tensors]
-            with torch.random.fork_rng(), torch.no_grad():
+            devices = {each.device for each in tensors if each.device.type == "cuda"}
+            with torch.random.fork_rng(devices), torch.no_grad():
                 found = [*graph(*copies), *copies]
         except Exception:  # out of memory, say
             copies = []
@@ -118,7 +137,25 @@ class Traced:
         return values
 
 
-PLAIN = (bool, int, float, complex, str, bytes, tuple, type(None))
+PLAIN = (bool, int, float, complex, type(None))
+KNOWN = ("torch", "hpsearch")  # packages whose modules keep no state that operations do not show
+
+
+def known(network: nn.Module) -> bool:
+    """Whether all code that a call of the network runs is torch's or this package's. Others' may count calls, draw
+    numbers or keep tensors in ways that nobody sees from outside, and a list would go on with what it saw first.
+    """
+    for module in network.modules():
+        called = [value for value in vars(module).values() if callable(value) and not isinstance(value, nn.Module)]
+        if has_hooks(module) or not all(map(is_known, [type(module), *called])):
+            return False
+    return True
+
+
+def is_known(what: object) -> bool:
+    """Whether a class or function is torch's, this package's, or no Python at all."""
+    module = getattr(what, "__module__", None) or ""
+    return isinstance(what, BuiltinFunctionType) or module.partition(".")[0] in KNOWN
 
 
 def _same(one: Sequence[object], other: Sequence[object]) -> bool:

@@ -86,7 +86,7 @@ class PackRun:
         self.state = State.start(self.stack.weights, self.rule)
         self._step = Steps(self.rule, self.stack, task, first, len(trials))
         self._probed: Batch | None = None
-        self._number()
+        self._count()
 
     @property
     def done(self) -> bool:
@@ -175,9 +175,10 @@ class PackRun:
         found = evaluate_stack(self.task, self.stack, self.state.weights, splits, wanted)
         return [{f"{name}_{metric}": value for metric, value in row.items()} for row in found]
 
-    def _number(self) -> None:
-        """The settings of the rows' trials, (K, 1) each."""
+    def _count(self) -> None:
+        """What hangs on the trials that are left: their settings as numbers, (K, 1) each, and how long they stay."""
         settings = [self.trials[place].settings for place in self.rows]
+        self.stack.ahead = (min(each.epochs for each in settings) - self.epoch) * self.steps
         like = self.state.weights
         self.numbers = {
             name: like.new_tensor([getattr(each, name) for each in settings]).unsqueeze(1) for name in NUMBERS
@@ -202,7 +203,7 @@ class PackRun:
         self.state = self.state.rows(index)
         self.stack.keep(index)
         self.rows = [self.rows[row] for row in kept]
-        self._number()
+        self._count()
 
 
 def _check_alike(first: Settings, other: Settings) -> None:

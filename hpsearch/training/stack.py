@@ -14,7 +14,7 @@ from hpsearch.optim.folded import Weights, agree, in_double
 from hpsearch.optim.ghost import Direction, GhostShards
 from hpsearch.optim.ghost_model import KINDS
 from hpsearch.optim.sam_on import normalization
-from hpsearch.optim.traced import Compute, Graphs, Traced
+from hpsearch.optim.traced import Compute, Graphs, Traced, is_known, known
 from hpsearch.tasks.protocol import Batch, Task
 from hpsearch.training.engine import Engine
 from hpsearch.training.programs import ByFolding, ByFunc, Measured, Program, without_dropout
@@ -69,8 +69,10 @@ class Stack:
             self.only = torch.tensor(sum(moved, []), device=self.weights.device)
         self._func = ByFunc(self._module, self.names)
         self.folded = self._fold(sample)
+        self.ahead = 0  # steps that will follow with as many trials
+        self._is_known = known(models[0]) and is_known(getattr(task.measure, "__func__", None))
         self._gradients = self.traced(self._compute, "gradients")
-        self._ghosts: dict[Hashable, tuple[_Ghosts, Traced] | None] = {}
+        self._ghosts: dict[Hashable, tuple[_Ghosts, Compute] | None] = {}
         self._loses = False  # whether norms of ghosts lost digits in the step before
 
     def gradients(self, weights: Tensor, batch: Batch, updates: bool = True) -> tuple[Tensor, Tensor]:
@@ -94,11 +96,16 @@ class Stack:
             losses, found = program.gradients(self.views(weights), others, batch)
         return losses, self.flat(found)
 
-    def traced(self, compute: Compute, kind: Hashable) -> Traced:
-        """compute(*tensors), which uses these networks, as a list of operations; shared by the task's stacks."""
+    def traced(self, compute: Compute, kind: Hashable) -> Compute:
+        """compute(*tensors), which uses these networks, as a list of operations where all its code is known; shared by
+        the task's stacks.
+        """
         networks = self._module if self.folded is None else self.folded.folded
         kind = kind, self.folded is None, self.engine.precision
-        return Traced(compute, [self._module.task, networks], _graphs(self._module.task), kind)
+        held = [self._module.task, networks]
+        if not self._is_known:
+            return compute
+        return Traced(compute, held, _graphs(self._module.task), kind, lambda: self.ahead)
 
     def shards(
         self, weights: Tensor, batch: Batch, num_shards: int, direction: Direction, keeps: bool
@@ -112,7 +119,7 @@ class Stack:
             return None
         tensors = [each for each in (direction.rho, direction.sigma, direction.ema) if isinstance(each, Tensor)]
         given = [weights, *tensors, *self.others.values(), *batch]
-        kind = num_shards, len(tensors), direction.adaptive, keeps, tuple(each.shape for each in given)
+        kind = num_shards, len(tensors), direction.adaptive, keeps, *self.moved, *(each.shape for each in given)
         if kind not in self._ghosts:
             ghosts = _Ghosts(self, num_shards, direction, keeps)
             small = ghosts.passes(*given).copied <= COPIES
@@ -241,8 +248,8 @@ _GRAPHS: list[tuple[Callable[[], object], Graphs]] = []  # of the task that was 
 
 def _graphs(task: Task) -> Graphs:
     """Shared by the task's packs: what each computes is checked by each (hpsearch.optim.traced)."""
-    for known, graphs in _GRAPHS:
-        if known() is task:
+    for last, graphs in _GRAPHS:
+        if last() is task:
             return graphs
     try:
         _GRAPHS[:] = [(weakref.ref(task), Graphs())]

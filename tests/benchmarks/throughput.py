@@ -12,47 +12,45 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from hpsearch.hyperparameters import Settings
-from hpsearch.tasks import Data
+from hpsearch.tasks import Classification, Data, Task
+from hpsearch.tasks.pydoc_lm import PydocLM
 from hpsearch.training.bundle import keep_memory
 from hpsearch.training.engine import Engine
 from hpsearch.training.loop import start
 from hpsearch.training.packed import PackRun
-from tests.benchmarks.models import Problem, classify, gpt, small_mlp, thin_resnet
+from tests.benchmarks.models import Problem, small_mlp, thin_resnet
 from tests.benchmarks.timing import DEVICE, device_name
 
-PROBLEMS: dict[str, Callable[[int], Problem]] = {"mlp": small_mlp, "gpt": gpt, "resnet": thin_resnet}
 ON_GPU, ON_CPU = (1, 4, 16, 64, 256), (1, 4, 16)
 PROCESSES = 16
 SECONDS = 2.0  # of timing each
-SETTINGS = Settings.merge({"batch_size": 128, "rho": 0.1, "lr": 0.01, "momentum": 0.9, "epochs": 1})
+SETTINGS = Settings.merge({"batch_size": 128, "rho": 0.1, "lr": 0.01, "momentum": 0.9, "epochs": 100})
 
 
-@dataclass
-class Made:
+class Made(Classification):
     """One batch of a benchmark's problem, as a task."""
 
-    problem: str
-    semantics = 1
-    metrics = ("loss",)
+    def __init__(self, problem: Callable[[int], Problem]) -> None:
+        self._problem = problem
 
     def data(self, seed: int) -> Data:
-        batch = PROBLEMS[self.problem](SETTINGS.batch_size).batch
+        batch = self._problem(SETTINGS.batch_size).batch
         return Data(batch, batch, batch)
 
     def model(self) -> nn.Module:
-        return PROBLEMS[self.problem](1).model
+        return self._problem(1).model
 
-    def measure(self, model: nn.Module, *batch: Tensor) -> dict[str, Tensor]:
-        return {"loss": classify(model, *batch)}
 
-    def chance(self, data: Data) -> dict[str, float]:
-        return {f"{split}_loss": 0.0 for split in ("train", "val", "test")}
+TASKS: dict[str, Callable[[], Task]] = {
+    "mlp": lambda: Made(small_mlp),
+    "gpt": PydocLM,
+    "resnet": lambda: Made(thin_resnet),
+}
 
 
 def main(*counts: int) -> None:
@@ -62,8 +60,8 @@ def main(*counts: int) -> None:
     print(
         f"{'':<8}{'K':>5}{'one program':>14}{'after another':>16}{'processes':>12}{'of these':>10}{'MiB a trial':>13}"
     )
-    for name in PROBLEMS:
-        alone = _rate(start(Made(name), SETTINGS, 0, engine=_engine()).probe)
+    for name in TASKS:
+        alone = _rate(start(TASKS[name](), SETTINGS, 0, engine=_engine()).probe)
         for count in counts or (ON_GPU if DEVICE.type == "cuda" else ON_CPU):
             processes = min(count, PROCESSES)
             together, memory = _packed(name, count)
@@ -83,7 +81,7 @@ def _packed(name: str, count: int) -> tuple[str, str]:
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     try:
-        pack = PackRun(Made(name), [(SETTINGS, seed) for seed in range(count)], engine=_engine())
+        pack = PackRun(TASKS[name](), [(SETTINGS, seed) for seed in range(count)], engine=_engine())
         rate = count * _rate(pack.probe)
     except torch.OutOfMemoryError:
         return "no memory", ""
@@ -137,7 +135,7 @@ def _line(process: subprocess.Popen[str]) -> str:
 
 def _process(name: str) -> None:
     torch.set_num_threads(1)
-    trial = start(Made(name), SETTINGS, 0, engine=_engine())
+    trial = start(TASKS[name](), SETTINGS, 0, engine=_engine())
     trial.probe()
     print("ready", flush=True)
     sys.stdin.readline()

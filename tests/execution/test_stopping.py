@@ -79,7 +79,7 @@ def test_asha_decides_as_ray_does(reduction):
             "epoch", "value", "max", max_t=EPOCHS, grace_period=2, reduction_factor=reduction
         )
         rule = Asha(reduction)
-        found = decisions(lambda key, trace, rule=rule: rule.judge("a", trace), values, milestones, seed)
+        found = decisions(lambda key, trace, rule=rule: rule.judge("a", str(key), trace), values, milestones, seed)
         assert found == decisions(Tune(tune).judge, values, milestones, seed)
         assert 10 < len(found) < 60
 
@@ -91,7 +91,7 @@ def test_the_median_rule_decides_as_ray_does():
         rule = Median(3)
 
         def judge(key, trace, rule=rule):
-            return len(trace) >= 3 and rule.judge("a", trace)
+            return len(trace) >= 3 and rule.judge("a", str(key), trace)
 
         found = decisions(judge, values, milestones, seed)
         assert found == decisions(tune.judge, values, milestones, seed)
@@ -191,3 +191,31 @@ def test_a_seed_that_diverged_before_the_run_was_cut_off_is_judged_with_the_othe
     rows = [row(0, seed, [0.5] * EPOCHS, "complete") for seed in (0, 1)]
     one = stopper([*rows, row(1, 0, [0.2, None], "diverged")])
     assert one.stops(configuration(1), 2, [seed_of([0.2, 0.85])])  # with chance, 0.1: 0.475
+
+
+def test_seeds_that_are_missing_count_once_they_are_there():
+    """One that fails, and ends nowhere, or one that was added: until it comes the others stand for it."""
+    complete = [row(number, 0, [value] * EPOCHS, "complete") for number, value in enumerate((0.1, 0.2, 0.3))]
+    one = stopper(complete)
+    assert one.stops(configuration(7), 2, [seed_of([0.12] * 2)])  # of three that are known
+    assert not one.stops(configuration(0), 2, [seed_of([0.9] * 2)]) and one.may_stop(pack(0))
+    assert one.stops(configuration(8), 2, [seed_of([0.25] * 2)])  # the first is 0.5 now
+    assert not stopper(complete).stops(configuration(8), 2, [seed_of([0.25] * 2)])
+
+
+def test_what_is_trained_again_is_judged_as_the_first_time():
+    one = stopper()
+    assert not one.stops(configuration(0), 2, [seed_of([0.5] * 2)])
+    for number, value in enumerate((0.6, 0.7, 0.8)):
+        one.stops(configuration(number + 1), 2, [seed_of([value] * 2)])
+    assert not one.stops(configuration(0), 2, [seed_of([0.5] * 2)])
+    assert one.stops(configuration(9), 2, [seed_of([0.5] * 2)])
+
+
+def test_rungs_have_what_a_run_that_was_not_cut_off_has():
+    """The value before a seed diverged, and the first seeds alone."""
+    alive = [row(0, 0, [0.5] * EPOCHS, "complete"), row(0, 1, [0.7, 0.7, None], "diverged")]
+    assert stopper(alive).stops(configuration(1), 2, [seed_of([0.59] * 2)])  # 0.6 at epoch 2
+    assert not stopper(alive).stops(configuration(1), 2, [seed_of([0.61] * 2)])
+    added = [row(0, seed, [value] * EPOCHS, "complete") for seed, value in ((0, 0.6), (1, 0.6), (2, 0.1), (3, 0.1))]
+    assert stopper(added).stops(configuration(1), 2, [seed_of([0.5] * 2)])

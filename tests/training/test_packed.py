@@ -12,6 +12,7 @@ from torch._dynamo.utils import counters
 
 from hpsearch.hyperparameters import Settings
 from hpsearch.optim.ghost import Ghost, GhostShards
+from hpsearch.optim.traced import WORTH
 from hpsearch.tasks import Classification, Data
 from hpsearch.tasks.breast_cancer import BreastCancer
 from hpsearch.tasks.digits import Digits
@@ -19,7 +20,7 @@ from hpsearch.tasks.pydoc_lm import PydocLM
 from hpsearch.training.engine import Engine
 from hpsearch.training.loop import TrialRun, train
 from hpsearch.training.packed import PackRun, train_pack
-from hpsearch.training.stack import NotStackable
+from hpsearch.training.stack import NotStackable, Stack
 
 STEPS, ROWS = 60, 6
 
@@ -322,27 +323,63 @@ def test_small_networks_that_ship_are_folded(task):
     assert PackRun(task, trials).stack.folded is not None
 
 
-class Called(Small):
-    """Notes the calls in training mode."""
-
-    def __init__(self, make):
-        super().__init__(make)
-        self.calls = []
-
-    def measure(self, model, *batch):
-        if model.training:
-            self.calls.append(0)
-        return super().measure(model, *batch)
+def counted(monkeypatch):
+    """Calls of the networks' gradients other than by a list of operations."""
+    calls, real = [], Stack.compute
+    monkeypatch.setattr(Stack, "compute", lambda *given: calls.append(0) or real(*given))
+    return calls
 
 
 @pytest.mark.parametrize("make", [plain, batch_norm])
-def test_the_operations_of_a_step_are_found_out_once_for_packs_that_are_alike(make):
-    task, calls = Called(make), []
+def test_the_operations_of_a_step_are_noted_down_once_for_packs_that_are_alike(make, monkeypatch):
+    task, calls, found = Small(make), counted(monkeypatch), []
     for rho in (0.1, 0.2, 0.3):
-        before = len(task.calls)
-        train_pack(task, [(settings(rho=rho), seed) for seed in (0, 1)])
-        calls.append(len(task.calls) - before)
-    assert calls[0] > calls[1] == calls[2] < STEPS / 4  # what is left compares the programs
+        before = len(calls)
+        train_pack(task, [(settings(rho=rho, epochs=WORTH), seed) for seed in (0, 1)])
+        found.append(len(calls) - before)
+    assert found == [4, 2, 2]  # two a step: noted down, and compared
+
+
+class Counting(nn.Module):
+    """Not torch's own: nobody knows what it may keep."""
+
+    def __init__(self):
+        super().__init__()
+        self.calls = []
+
+    def forward(self, inputs):
+        self.calls.append(0)
+        return inputs * (1.0 if len(self.calls) < 40 else 2.0)
+
+
+class Penalizing(Small):
+    def measure(self, model, *batch):
+        return super().measure(model, *batch)
+
+
+def hooked():
+    network = plain()
+    network.register_forward_hook(lambda *_: None)
+    return network
+
+
+@pytest.mark.parametrize(
+    "task",
+    [Small(lambda: nn.Sequential(*plain(), Counting())), Penalizing(plain), Small(hooked)],
+    ids=["network", "measure", "hook"],
+)
+def test_code_of_others_is_called_in_every_step(task, monkeypatch):
+    calls = counted(monkeypatch)
+    train_pack(task, [(settings(rho=0.1, epochs=WORTH), seed) for seed in (0, 1)])
+    assert len(calls) == 2 * WORTH
+
+
+def test_no_operations_are_noted_down_for_a_few_steps(monkeypatch):
+    """Each number of trials has a list of its own, which is used by later packs, too."""
+    calls, task = counted(monkeypatch), Small(plain)
+    epochs = [WORTH // 2, WORTH - 1, WORTH - 1 + WORTH]  # only when one is left it stays long enough
+    train_pack(task, [(settings(rho=0.1, epochs=each), 0) for each in epochs])
+    assert len(calls) == 2 * (WORTH - 1) + 4
 
 
 def is_folded(make):
