@@ -138,21 +138,23 @@ class RunFolder:
                 self._file.flush()
 
 
-def checkpoint_of(path: Path, trial_id: str) -> Path:
-    """The file in the run folder that a trial in training is kept in, where it takes long enough."""
-    return path / "checkpoints" / f"{trial_id}.pt"
+def checkpoint_of(path: Path, key: str) -> Path:
+    """The file in the run folder that a trial in training is kept in, where it takes long enough. key: of a bundle, or
+    the trial's ID.
+    """
+    return path / "checkpoints" / f"{key}.pt"
 
 
 def remove_checkpoints(path: Path, ended: Iterable[Result]) -> None:
     """Of trials whose results are on disk. A failed one starts anew: what made it fail may be in there."""
-    trials = {result.trial_id for result in ended}
+    keys = {key for result in ended for key in (result.trial_id, (result.bundle or {}).get("key"))}
     folder = checkpoint_of(path, "").parent
-    if not trials or not folder.is_dir():
+    if not keys or not folder.is_dir():
         return
     with os.scandir(folder) as files:  # only trials in training have one: far fewer than have ended
         names = [file.name for file in files]
     for name in names:  # ID.pt; .ID.pt.* of a worker that was killed while it wrote
-        if name.removeprefix(".").partition(".pt")[0] in trials:
+        if name.removeprefix(".").partition(".pt")[0] in keys:
             (folder / name).unlink(missing_ok=True)
 
 

@@ -4,6 +4,7 @@ import errno
 import json
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pandas
@@ -98,6 +99,15 @@ def test_checkpoints_go_when_their_trials_have_ended(tmp_path):
     (tmp_path / "checkpoints" / f".{ended.trial_id}.pt.123").write_bytes(b"torn")
     remove_checkpoints(tmp_path, [ended, result(0.3)])
     assert [path.stem for path in (tmp_path / "checkpoints").iterdir()] == [going.trial_id]
+
+
+def test_a_bundles_checkpoint_goes_when_its_trials_have_ended(tmp_path):
+    keys = ("done", "going")
+    checkpoint_of(tmp_path, "done").parent.mkdir()
+    for key in keys:
+        checkpoint_of(tmp_path, key).write_bytes(b"state")
+    remove_checkpoints(tmp_path, [replace(result(0.1), bundle={"key": "done", "trials": 2, "together": True})])
+    assert [path.stem for path in (tmp_path / "checkpoints").iterdir()] == ["going"]
 
 
 @pytest.mark.parametrize("cut", [1, 30, -2])

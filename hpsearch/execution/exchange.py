@@ -51,7 +51,8 @@ class Exchange:
     def bundle_order(self, bundle: Bundle, milestones: Mapping[str, Any] | None) -> PackOrder:
         arm = bundle.packs[0].configuration.arm
         members = tuple((self._params(arm, member.params), member.seed) for member in bundle.members)
-        return replace(self._blank, bundle=members, milestones=milestones)
+        checkpoint = str(checkpoint_of(self._out, bundle.key))
+        return replace(self._blank, bundle=members, checkpoint=checkpoint, milestones=milestones)
 
     @cached_property
     def _blank(self) -> PackOrder:

@@ -29,7 +29,7 @@ from hpsearch.training.packed import PackRun
 from hpsearch.training.stack import NotStackable
 
 GAIN = 1.1  # times as many trials a second, at least: below, what was timed may have been luck
-LONGEST = 600.0  # seconds: what one program trains is kept when all of it has ended
+LONGEST = 3600.0  # seconds: results of what one program trains come when all of it has ended
 STEP = 0.04  # seconds of a trial's step, from which on there is no fixed cost worth sharing
 DATA = 2**31  # bytes: each trial has its own, where they depend on the seed
 BLOCKS, BLOCK = 5, 0.03  # that are timed of either way, in turn, and seconds of each
@@ -81,7 +81,7 @@ class Timing:
         if together * GAIN > alone:
             return f"one program takes {together / alone:.2f} of the time"
         if together > LONGEST:
-            return f"one program would take {together:.0f} s, and be kept only when it ends"
+            return f"one program would take {together:.0f} s, and all results come when it ends"
         return None
 
 

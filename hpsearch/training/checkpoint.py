@@ -1,25 +1,36 @@
-"""Checkpoints of one trial in training, by time. The trial that goes on from one is the trial that never stopped."""
+"""Checkpoints of trials in training, by time. The trial that goes on from one is the trial that never stopped."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
 
+from hpsearch.hyperparameters import Settings
+from hpsearch.tasks.protocol import Task
+from hpsearch.tasks.registry import source_hash
+from hpsearch.training.engine import Engine
 from hpsearch.training.store import File, Store
 
 FIRST = 60.0  # seconds of training before the first checkpoint: shorter trials are trained again
 SHARE = 0.02  # of the trial's time that writing may take
 
 
-class Checkpoint:
-    """The newest state of a trial. identity: what the state belongs to; another one's is not read.
+def identity(task: Task, trials: Iterable[tuple[Settings, int]], engine: Engine) -> dict[str, Any]:
+    """Whatever the trials' bits depend on: half a trial computed another way is neither trial."""
+    computed = {"device": str(engine.device), "threads": torch.get_num_threads(), "torch": str(torch.__version__)}
+    made = {"trials": [[dict(vars(settings)), seed] for settings, seed in trials], "source": source_hash(type(task))}
+    return {**made, **computed, **engine.recorded()}
 
-    place: a store, or the file that is one. Nothing but tensors and plain values is written, and read with torch's
-    restricted loader.
+
+class Checkpoint:
+    """The newest state of a trial, or of trials that one program trains.
+
+    identity: what the state belongs to; another one's is not read. place: a store, or the file that is one. Nothing but
+    tensors and plain values is written, and read with torch's restricted loader.
     """
 
     def __init__(self, place: Path | Store, identity: Mapping[str, Any], first: float | None = None) -> None:

@@ -12,8 +12,7 @@ from torch import Tensor, nn
 
 from hpsearch.hyperparameters import Settings
 from hpsearch.tasks.protocol import Batch, Task
-from hpsearch.tasks.registry import source_hash
-from hpsearch.training.checkpoint import Checkpoint
+from hpsearch.training.checkpoint import Checkpoint, identity
 from hpsearch.training.engine import Engine
 from hpsearch.training.evaluation import evaluate
 from hpsearch.training.optimizer import build_optimizer
@@ -55,15 +54,8 @@ def start(
 ) -> TrialRun:
     """The trial that `train` trains, before its first epoch or where it was kept."""
     engine = engine or Engine.choose(device, settings.precision)
-    keep = None if checkpoint is None else Checkpoint(checkpoint, _identity(task, settings, seed, engine))
+    keep = None if checkpoint is None else Checkpoint(checkpoint, identity(task, [(settings, seed)], engine))
     return TrialRun(task, settings, seed, device, engine, keep)
-
-
-def _identity(task: Task, settings: Settings, seed: int, engine: Engine) -> dict[str, Any]:
-    """Whatever the trial's bits depend on: half a trial computed another way is neither trial."""
-    computed = {"device": str(engine.device), "threads": torch.get_num_threads(), "torch": str(torch.__version__)}
-    made = {"settings": dict(vars(settings)), "seed": seed, "source": source_hash(type(task))}
-    return {**made, **computed, **engine.recorded()}
 
 
 class TrialRun(Trial):

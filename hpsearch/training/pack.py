@@ -19,6 +19,7 @@ from hpsearch.hyperparameters import Settings
 from hpsearch.streams import GlobalGenerators
 from hpsearch.tasks import Task, TrainFunction, is_task_class, resolve
 from hpsearch.training.bundle import keep_memory, timing
+from hpsearch.training.checkpoint import Checkpoint, identity
 from hpsearch.training.engine import Engine
 from hpsearch.training.function import run_function
 from hpsearch.training.function_run import FunctionRun
@@ -44,7 +45,7 @@ class PackOrder:
     training function must report. engine: of hpsearch.training.engine.SWITCHES. checkpoints: by seed, the file that a
     long trial is kept in. milestones: of hpsearch.training.milestones.Milestones, where the pack may be stopped early;
     None where it may not. bundle: where several packs are to be trained by one program, (params, seed) of each trial;
-    params, seeds and checkpoints are empty then. pack: resources.pack.
+    params, seeds and checkpoints are empty then, and checkpoint is its file. pack: resources.pack.
     """
 
     task: str
@@ -59,6 +60,7 @@ class PackOrder:
     checkpoints: Mapping[str, str] = field(default_factory=dict)
     milestones: Mapping[str, Any] | None = None
     bundle: tuple[tuple[Mapping[str, Any], int], ...] = ()
+    checkpoint: str = ""
     pack: str | int = "auto"
 
     @classmethod
@@ -105,7 +107,7 @@ def run_pack(order: PackOrder, store: MakeStore = File) -> Generator[Stage]:
     store: where long trials are kept. Who closes the iterator at a milestone stops the pack.
     """
     if order.bundle:
-        yield from run_bundle(order)
+        yield from run_bundle(order, store)
         return
     if order.milestones is None:
         for seed in order.seeds:
@@ -129,14 +131,14 @@ def run_pack(order: PackOrder, store: MakeStore = File) -> Generator[Stage]:
         stages.close()  # the function threads end now, not when memory is collected
 
 
-def run_bundle(order: PackOrder) -> Generator[Stage]:
-    """All trials when the last one has ended: what is cut off is trained whole again, so that it has the same bits. At
-    a milestone those that have ended wait with the others.
+def run_bundle(order: PackOrder, store: MakeStore = File) -> Generator[Stage]:
+    """All trials when the last one has ended: what is cut off is trained whole again, or goes on from its checkpoint,
+    so that it has the same bits. At a milestone those that have ended wait with the others.
     """
     torch.set_num_threads(order.threads)
     started = _now()
     try:
-        for milestone, outcomes in _run_bundle(order):
+        for milestone, outcomes in _run_bundle(order, store):
             reports = tuple(
                 replace(_report(order, seed, outcome, started), place=place)
                 for place, ((_, seed), outcome) in enumerate(zip(order.bundle, outcomes, strict=True))
@@ -150,7 +152,7 @@ def run_bundle(order: PackOrder) -> Generator[Stage]:
         yield Stage((), refused=lines.splitlines()[-1], raised=True)
 
 
-def _run_bundle(order: PackOrder) -> Generator[tuple[int | None, list[Outcome]]]:
+def _run_bundle(order: PackOrder, store: MakeStore) -> Generator[tuple[int | None, list[Outcome]]]:
     """At each milestone it, and what the trials would come to there; in the end None, and their outcomes.
 
     Raises NotStackable also where one after another they take less time.
@@ -163,10 +165,13 @@ def _run_bundle(order: PackOrder) -> Generator[tuple[int | None, list[Outcome]]]
         refusal = timing(task, order.options, trials, engine).refusal(trials)
         if refusal is not None:
             raise NotStackable(refusal)
-    pack = PackRun(task, trials, order.device, engine)
+    keep = Checkpoint(store(Path(order.checkpoint)), identity(task, trials, engine)) if order.checkpoint else None
+    pack = PackRun(task, trials, order.device, engine, keep)
     milestones = None if order.milestones is None else Milestones(**order.milestones)
+    milestone: int | None = 0
     while True:
-        milestone = None if milestones is None else milestones.after(pack.epoch)
+        # All of them, also those before a checkpoint: whoever decides may have begun anew.
+        milestone = None if milestones is None or milestone is None else milestones.after(milestone)
         while not pack.done and (milestone is None or pack.epoch < milestone):
             pack.run_epoch()
         if milestone is None or pack.done:

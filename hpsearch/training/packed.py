@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 
 import torch
 from torch import Tensor
@@ -13,11 +14,13 @@ from hpsearch.hyperparameters import NUMBERS, Settings
 from hpsearch.optim.stacked import Rule, State
 from hpsearch.streams import GlobalGenerators, stream_seed
 from hpsearch.tasks.protocol import Batch, Task
+from hpsearch.training.checkpoint import Checkpoint
 from hpsearch.training.cost import peak_memory, reset_peak_memory
 from hpsearch.training.engine import Engine
 from hpsearch.training.evaluation import evaluate_stack
 from hpsearch.training.loop import CHECK_STEPS
 from hpsearch.training.outcome import Outcome
+from hpsearch.training.packed_state import restore, state_of
 from hpsearch.training.stack import NotStackable, Stack
 from hpsearch.training.steps import Steps
 from hpsearch.training.trial import Trial
@@ -45,7 +48,12 @@ class PackRun:
     """Trials that are trained together, an epoch at a time."""
 
     def __init__(
-        self, task: Task, trials: Sequence[tuple[Settings, int]], device: str = "cpu", engine: Engine | None = None
+        self,
+        task: Task,
+        trials: Sequence[tuple[Settings, int]],
+        device: str = "cpu",
+        engine: Engine | None = None,
+        checkpoint: Checkpoint | None = None,
     ) -> None:
         if not trials:
             raise ValueError("a pack needs a trial at least")
@@ -56,8 +64,11 @@ class PackRun:
         self.trials = [Trial(task, settings, seed, self.engine) for settings, seed in trials]
         self.rows = list(range(len(trials)))  # of the stack: the places of its trials
         self.epoch = 0
-        self._outcomes: dict[int, Outcome] = {}
-        self._globals = GlobalGenerators(stream_seed(seed, "pack"))
+        self.index = 0  # batches of this epoch that are done
+        self.losses: list[Tensor] = []  # of this epoch, (K,) each
+        self.ended: dict[int, int] = {}  # row -> its steps in this epoch, where it needs no more
+        self.finished: dict[int, Outcome] = {}
+        self.globals = GlobalGenerators(stream_seed(seed, "pack"))
         if any(length is not None for trial in self.trials for length in trial.lengths.values()):
             raise NotStackable(
                 "the task crops its batches to their longest sequence, so trials' batches differ in length"
@@ -67,7 +78,7 @@ class PackRun:
             raise NotStackable("the size of the training set depends on the seed")
         self.steps = self.trials[0].batches.count  # an epoch
         sample = tuple(tensor[: first.batch_size] for tensor in self.trials[0].splits["train"])
-        with self._globals.swapped():
+        with self.globals.swapped():
             perturb = first.perturb if first.rho > 0 else "all"
             self.stack = Stack(task, [trial.model for trial in self.trials], sample, self.engine, perturb)
         for trial in self.trials:
@@ -86,6 +97,10 @@ class PackRun:
         self.state = State.start(self.stack.weights, self.rule)
         self._step = Steps(self.rule, self.stack, task, first, len(trials))
         self._probed: Batch | None = None
+        self.checkpoint = checkpoint
+        state = None if checkpoint is None else checkpoint.load()
+        if state is not None:
+            restore(self, state)
         self._count()
 
     @property
@@ -94,18 +109,18 @@ class PackRun:
 
     def outcomes(self) -> list[Outcome]:
         """Of the trials that have ended, in the order in which they were given."""
-        return [self._outcomes[place] for place in sorted(self._outcomes)]
+        return [self.finished[place] for place in sorted(self.finished)]
 
     def stopped(self, epoch: int) -> list[Outcome]:
         """What each trial comes to if all end here, at that epoch; of those that have ended, their outcome."""
         return [
-            self._outcomes[place] if place in self._outcomes else trial.stopped(epoch)
+            self.finished[place] if place in self.finished else trial.stopped(epoch)
             for place, trial in enumerate(self.trials)
         ]
 
     def probe(self) -> None:
         """One step of all, for timing; not part of a trial."""
-        with self._globals.swapped():
+        with self.globals.swapped():
             if self._probed is None:
                 parts = [
                     next(trial.batches.of(0, torch.arange(len(trial.splits["train"][0])))) for trial in self.trials
@@ -115,60 +130,84 @@ class PackRun:
 
     def evaluate(self) -> None:
         """One evaluation of all on the split val, for timing."""
-        with self._globals.swapped():
+        with self.globals.swapped():
             self._evaluate("val", [True] * len(self.rows))
 
     def run_epoch(self) -> None:
-        """An epoch and an evaluation of each trial that goes on; those that have ended get their outcome."""
-        was_reset = reset_peak_memory(self.engine.device)
-        since = time.perf_counter()
-        going = [self.trials[row] for row in self.rows if not self.trials[row].done]
-        with self._globals.swapped():
+        """An epoch, or what is left of it, and an evaluation of each trial that goes on; those that have ended get
+        their outcome.
+        """
+        self._resume()
+        with self.globals.swapped():
             means = self._train_epoch()
             alive = [not self.trials[place].diverged for place in self.rows]
             evaluated = self._evaluate("val", alive)
-            ending = [trial.done and not trial.diverged for trial in going]
+            ending = [self.trials[place].done and not self.trials[place].diverged for place in self._going()]
             tested = self._evaluate("test", alive) if any(ending) else evaluated
-        share = (time.perf_counter() - since) / len(going)
-        peak = peak_memory(self.engine.device, was_reset)
+        self._pause()
         for row, place in enumerate(self.rows):
             trial = self.trials[place]
-            if place in self._outcomes:
+            if place in self.finished:
                 continue
             trial.note(means[row], None if trial.diverged else evaluated[row])
-            trial.meter.add(share, peak)
             if trial.done:
-                self._outcomes[place] = trial.conclude(None if trial.diverged else tested[row])
+                self.finished[place] = trial.conclude(None if trial.diverged else tested[row])
         self.epoch += 1
         self._drop()
 
+    def _going(self) -> list[int]:
+        """The places of trials that have not ended before this epoch."""
+        return [place for place in self.rows if place not in self.finished]
+
+    def _resume(self) -> None:
+        self._was_reset = reset_peak_memory(self.engine.device)
+        self._since = time.perf_counter()
+
+    def _pause(self) -> None:
+        """What the trials took since _resume() is shared out."""
+        going = self._going()
+        share = (time.perf_counter() - self._since) / len(going)
+        peak = peak_memory(self.engine.device, self._was_reset)
+        for place in going:
+            self.trials[place].meter.add(share, peak)
+
     def _train_epoch(self) -> list[float]:
         """The mean clean loss of each row over the epoch; sets `diverged`."""
-        losses: list[Tensor] = []
-        ended = {row: 0 for row, place in enumerate(self.rows) if place in self._outcomes}  # row -> its steps
-        drawn = [self.trials[place].draw_batches() for place in self.rows]
-        for index, parts in enumerate(zip(*drawn, strict=True)):
+        over = {row for row, place in enumerate(self.rows) if place in self.finished}
+        ended = self.ended = self.ended or dict.fromkeys(over, 0)
+        orders = [self.trials[place].order.get_state() for place in self.rows]
+        drawn = [self.trials[place].draw_batches(self.index) for place in self.rows]
+        for parts in zip(*drawn, strict=True):
             batch = tuple(torch.stack(tensors) for tensors in zip(*parts, strict=True))
-            number = self.epoch * self.steps + index
+            number = self.epoch * self.steps + self.index
             perturbs = self.rule.perturbs and number % self.rule.interval == 0
             self._set_lr(number)
-            losses.append(self._step(self.state, self.numbers, batch, perturbs))
+            self.losses.append(self._step(self.state, self.numbers, batch, perturbs))
+            self.index += 1
             for row, place in enumerate(self.rows):
                 if row not in ended:
                     self.trials[place].meter.count(parts[row], 2 if perturbs else 1)
-            if (index + 1) % CHECK_STEPS == 0:
-                stopped = ~torch.isfinite(losses[-1])
-                ended |= {row: index + 1 for row in stopped.nonzero().flatten().tolist() if row not in ended}
+            if self.index % CHECK_STEPS == 0:
+                stopped = ~torch.isfinite(self.losses[-1])
+                ended |= {row: self.index for row in stopped.nonzero().flatten().tolist() if row not in ended}
                 if len(ended) == len(self.rows):
                     break
-        stacked = torch.stack(losses)  # (steps, K)
+            if self.checkpoint is not None and self.checkpoint.due():
+                self._save(self.checkpoint, orders)
+        stacked = torch.stack(self.losses)  # (steps, K)
+        self.index, self.losses, self.ended = 0, [], {}
         finite = torch.isfinite(torch.linalg.vector_norm(self.state.weights, dim=1)).tolist()
-        means = []
-        for row, place in enumerate(self.rows):
-            trial = self.trials[place]
-            over = place in self._outcomes
-            means.append(math.nan if over else trial.end_epoch(stacked[: ended.get(row), row], finite[row]))
-        return means
+        return [
+            math.nan if row in over else self.trials[place].end_epoch(stacked[: ended.get(row), row], finite[row])
+            for row, place in enumerate(self.rows)
+        ]
+
+    def _save(self, checkpoint: Checkpoint, orders: Sequence[Tensor]) -> None:
+        """A disk that refuses stops nothing."""
+        self._pause()
+        with suppress(OSError):  # the old one is kept, and without any the trials would start anew
+            checkpoint.save(state_of(self, orders))
+        self._resume()
 
     def _evaluate(self, name: str, wanted: Sequence[bool]) -> list[dict[str, float]]:
         splits = [self.trials[place].splits[name] for place in self.rows]
@@ -192,7 +231,7 @@ class PackRun:
 
     def _drop(self) -> None:
         """Trials that have ended leave the stack; diverged ones alone only once they are half of it."""
-        over = [row for row, place in enumerate(self.rows) if place in self._outcomes]
+        over = [row for row, place in enumerate(self.rows) if place in self.finished]
         regular = any(not self.trials[self.rows[row]].diverged for row in over)
         if not regular and 2 * len(over) < len(self.rows):
             return

@@ -16,7 +16,7 @@ from hpsearch.execution.searcher import NODES, PackSearcher
 from hpsearch.execution.shares import CONTEXT, HEADROOM, Shares
 from hpsearch.planning import Bundle, Configuration, Pack
 from hpsearch.planning.pack import Member
-from hpsearch.results import Result
+from hpsearch.results import Result, checkpoint_of
 from hpsearch.study import parse_study
 
 GIB = 2**30
@@ -256,6 +256,7 @@ def test_a_bundle_is_an_order_of_all_its_trials_and_ends_in_a_row_for_each(tmp_p
     desk = Desk(tmp_path, bundle(pack("1"), pack("2")))
     order = desk.order()
     assert [seed for _, seed in order["bundle"]] == [0, 1, 2, 0, 1, 2] and not order["seeds"]
+    assert order["checkpoint"] == str(checkpoint_of(tmp_path / "run", bundle(pack("1"), pack("2")).key))
     (seen,) = desk.searcher.training()
     assert (seen.arm, seen.seeds, seen.configurations) == ("a", (0, 1, 2), 2)
     desk.end(*of_bundle(6))

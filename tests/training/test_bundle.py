@@ -85,7 +85,7 @@ def test_it_is_timed_what_is_quicker():
     [
         (timed(1.0, 2.0), None),
         (timed(1.0, 3.9), "takes 0.97 of the time"),
-        (timed(100.0, 200.0), "would take 2000 s"),
+        (timed(200.0, 400.0), "would take 4000 s"),
         (Timing(why="the reason"), "the reason"),
         (Timing(data=DATA), "their data would take 8.0 GiB"),
     ],

@@ -160,7 +160,7 @@ def test_what_computed_the_trial_otherwise_starts_anew(tmp_path, monkeypatch, ot
     if other == "threads":
         torch.set_num_threads(threads + 1)
     if other == "source":
-        monkeypatch.setattr("hpsearch.training.loop.source_hash", lambda found: "another")
+        monkeypatch.setattr("hpsearch.training.checkpoint.source_hash", lambda found: "another")
     changed = {
         "engine": Engine.choose("cpu", switches={"channels_last": False}),
         "settings": settings("interval"),

@@ -1,0 +1,124 @@
+"""A pack that is stopped anywhere and goes on from its checkpoint is the pack that never stopped."""
+
+import json
+from dataclasses import asdict, replace
+
+import pytest
+import torch
+
+from hpsearch.hyperparameters import Settings
+from hpsearch.training import checkpoint
+from hpsearch.training.checkpoint import Checkpoint
+from hpsearch.training.pack import PackOrder, run_pack
+from hpsearch.training.packed import PackRun
+from tests.training.resuming import Counted, Stop, finish
+from tests.training.test_checkpoint import METHODS, Distant, Drawing
+
+DIVERGES = {"lr": 1e30}
+
+
+def trials(method, *given):
+    """Of nine steps an epoch, three epochs unless given."""
+    shared = {"epochs": 3, "batch_size": 32, **METHODS[method]}
+    return [(Settings.merge({**shared, **more}), seed) for seed, more in enumerate(given)]
+
+
+def same(one, two):
+    torch.testing.assert_close(one.state.weights, two.state.weights, rtol=0, atol=0, equal_nan=True)
+    assert one.rows == two.rows
+    for first, second in zip(one.outcomes(), two.outcomes(), strict=True):
+        a, b = (
+            {**asdict(each), "cost": replace(each.cost, seconds=0, peak_memory_bytes=0)} for each in (first, second)
+        )
+        assert a == b
+        assert first.cost.seconds > 0 and second.cost.seconds > 0
+
+
+def goes_on(chosen, store, at):
+    whole = finish(PackRun(Drawing(), chosen))
+    with pytest.raises(Stop):
+        finish(PackRun(Drawing(), chosen, checkpoint=Counted(store, at)))
+    torch.manual_seed(99)  # the process that goes on has drawn something else
+    going_on = PackRun(Drawing(), chosen, checkpoint=Checkpoint(store, {"who": "me"}))
+    assert going_on.epoch * going_on.steps + going_on.index == at
+    same(whole, finish(going_on))
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("at", [1, 9, 13])  # 9 is an epoch's last one
+def test_it_goes_on(tmp_path, method, at):
+    goes_on(trials(method, {}, {"lr": 0.02}), tmp_path / "deep" / "pack.pt", at)
+
+
+@pytest.mark.parametrize("at", [5, 13, 22])  # in each epoch
+@pytest.mark.parametrize(
+    "given",
+    [({}, DIVERGES, {"lr": 0.02}), ({}, DIVERGES, {}, DIVERGES), ({"epochs": 1}, {}, {"epochs": 2}, {})],
+    ids=["one has diverged", "half have diverged and left", "some have ended"],
+)
+def test_it_goes_on_with_those_that_are_left(given, at):
+    goes_on(trials("fmsam", *given), Distant(), at)
+
+
+def test_it_goes_on_in_an_epoch_that_a_trial_had_left(monkeypatch):
+    monkeypatch.setattr("hpsearch.training.packed.CHECK_STEPS", 3)
+    goes_on(trials("sgd", {}, DIVERGES, {}), Distant(), 5)
+
+
+# As a bundle ----------------------------------------------------------------------------------------------------------
+
+
+def order(tmp_path, **more):
+    bundle = tuple((vars(settings), seed) for settings, seed in trials("sgd", {}, DIVERGES, {"lr": 0.02}))
+    blank = PackOrder("tests.training.test_checkpoint:Drawing", {}, "", {}, (), ("val_accuracy",), 1, "cpu", pack=3)
+    return replace(blank, bundle=bundle, checkpoint=str(tmp_path / "bundle.pt"), **more)
+
+
+def results(stage):
+    """Without what was measured."""
+    found = [asdict(report.outcome) for report in (*stage.ended, *stage.waiting)]
+    for outcome in found:
+        outcome["cost"] = outcome["cost"]["backward_samples"]
+    return stage.milestone, json.loads(json.dumps(found))
+
+
+def killed(monkeypatch, order, steps):
+    """Runs it with a checkpoint after every step until the process dies; what it has told until then."""
+    step, count, told = PackRun._set_lr, [0], []
+
+    def counted(self, number):
+        count[0] += 1
+        if count[0] > steps:
+            raise KeyboardInterrupt
+        step(self, number)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(checkpoint, "FIRST", 0.0)
+        patch.setattr(checkpoint, "SHARE", 1e9)
+        patch.setattr(PackRun, "_set_lr", counted)
+        with pytest.raises(KeyboardInterrupt):
+            told += map(results, run_pack(order))
+    return told
+
+
+@pytest.mark.parametrize("milestones", [None, {"grace": 1, "reduction": None}], ids=["to its end", "with milestones"])
+def test_a_bundle_goes_on_and_waits_at_every_milestone_again(tmp_path, monkeypatch, milestones):
+    wanted = order(tmp_path, milestones=milestones)
+    whole = [results(stage) for stage in run_pack(wanted)]
+    assert not (tmp_path / "bundle.pt").exists()  # it took no minute
+    killed(monkeypatch, wanted, 13)
+    steps, step = [], PackRun._set_lr
+    monkeypatch.setattr(PackRun, "_set_lr", lambda self, number: steps.append(number) or step(self, number))
+    again = [results(stage) for stage in run_pack(wanted)]
+    assert steps == list(range(13, 27))
+    assert [milestone for milestone, _ in again] == ([None] if milestones is None else [1, 2, None])
+    assert again[-1] == whole[-1]
+
+
+def test_another_bundles_checkpoint_is_not_read(tmp_path, monkeypatch):
+    wanted = order(tmp_path)
+    killed(monkeypatch, wanted, 13)
+    other = replace(wanted, bundle=wanted.bundle[:2])
+    assert [results(stage) for stage in run_pack(other)] == [
+        results(stage) for stage in run_pack(replace(other, checkpoint=""))
+    ]
