@@ -105,11 +105,17 @@ def _busy(status: RunStatus, before: str) -> str:
     packs = status.now.packs if status.now is not None and status.running else ()
     if not packs:
         return ""
-    return f"{before}{len(packs)} {'pack' if len(packs) == 1 else 'packs'} in training, the oldest for {_age(packs[0])}"
+    share = f" ({_share(packs[0])})" if packs[0].share else ""
+    count = f"{len(packs)} {'pack' if len(packs) == 1 else 'packs'}"
+    return f"{before}{count} in training, the oldest for {_age(packs[0])}{share}"
 
 
 def _age(pack: RunningPack) -> str:
     return format_duration(max(0.0, time.time() - pack.since))  # clocks jump
+
+
+def _share(pack: RunningPack) -> str:
+    return f"{pack.share:.0%}" if pack.share else ""
 
 
 def _last(status: RunStatus) -> str:
@@ -198,8 +204,10 @@ def _packs(status: RunStatus, rows: int) -> list[RenderableType]:
     """What trains now, the oldest first, a line each."""
     packs = status.now.packs if status.now is not None and status.running else ()
     shown = packs if len(packs) <= rows else packs[: rows - 1]
+    width = 5 if any(pack.share for pack in packs) else 0
     lines: list[RenderableType] = [
-        Text(f"{_age(pack):>12}  {describe_pack(pack)}", no_wrap=True, overflow="ellipsis") for pack in shown
+        Text(f"{_age(pack):>12}{_share(pack):>{width}}  {describe_pack(pack)}", no_wrap=True, overflow="ellipsis")
+        for pack in shown
     ]
     if len(shown) < len(packs):
         lines.append(Text(f"{len(packs) - len(shown):>12} more packs"))

@@ -10,11 +10,14 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from hpsearch.training.outcome import Progress
+
 
 @dataclass(frozen=True)
 class RunningPack:
     """A pack in training. seeds: those without a result yet. since: seconds since 1970. configurations:
-    how many one program trains; where there are several, params are of none and seeds of all.
+    how many one program trains; where there are several, params are of none and seeds of all. trials: without a result
+    yet, and progress: how many trials' worth of epochs these have behind them.
     """
 
     arm: str
@@ -22,6 +25,13 @@ class RunningPack:
     seeds: tuple[int, ...]
     since: float
     configurations: int = 1
+    trials: int = 0
+    progress: Progress = Progress()
+
+    @property
+    def share(self) -> float:
+        """Of what is to be trained, behind it."""
+        return self.progress.done / self.trials if self.trials else 0.0
 
 
 @dataclass(frozen=True)
@@ -61,10 +71,7 @@ def read_running(folder: Path) -> Running | None:
     """None where there is no such file, or one that is not ours. It may be of a driver that was killed since."""
     try:
         data = json.loads((folder / "running.json").read_text())
-        packs = tuple(
-            RunningPack(str(p["arm"]), dict(p["params"]), _seeds(p), float(p["since"]), int(p.get("configurations", 1)))
-            for p in data["packs"]
-        )
+        packs = tuple(map(_pack, data["packs"]))
         return Running(
             process=int(data["process"]),
             host=str(data["host"]),
@@ -80,5 +87,13 @@ def read_running(folder: Path) -> Running | None:
         return None
 
 
-def _seeds(pack: Mapping[str, Any]) -> tuple[int, ...]:
-    return tuple(int(seed) for seed in pack["seeds"])
+def _pack(data: Mapping[str, Any]) -> RunningPack:
+    return RunningPack(
+        arm=str(data["arm"]),
+        params=dict(data["params"]),
+        seeds=tuple(int(seed) for seed in data["seeds"]),
+        since=float(data["since"]),
+        configurations=int(data["configurations"]),
+        trials=int(data["trials"]),
+        progress=Progress(*map(float, data["progress"])),
+    )

@@ -12,6 +12,7 @@ from hpsearch.running import Running, RunningPack
 from hpsearch.status import ArmStatus, RunStatus
 from hpsearch.study import parse_study
 from hpsearch.tally import Best
+from hpsearch.training.outcome import Progress
 
 HEIGHT = 24
 
@@ -24,7 +25,7 @@ def a_study(arms):
     )
 
 
-def a_run(count=20, packs=8, running=True, left=5000.0):
+def a_run(count=20, packs=8, running=True, left=5000.0, share=0.0):
     """Ten thousand trials and more; the arms' names begin alike and are as long as may be."""
     names = [f"{'an-arm-with-a-long-name-' * 2}{number:02}" for number in range(count)]
     arms = {}
@@ -35,7 +36,10 @@ def a_run(count=20, packs=8, running=True, left=5000.0):
         )
     now = time.time()
     params = {"rho": 0.123456, "ema_decay": 0.987654, "lr": 0.1, "num_shards": 4, "base": "sgd", "schedule": "cosine"}
-    trained = tuple(RunningPack(names[n % count], params, (0, 1, 2), now - 4000 / (n + 1)) for n in range(packs))
+    trained = tuple(
+        RunningPack(names[n % count], params, (0, 1, 2), now - 4000 / (n + 1), 1, 3, Progress(3 * share, 0))
+        for n in range(packs)
+    )
     driver = Running(4711, "host", now - 9000, now, left, None, trained, {}, {}) if running else None
     errors = tuple((names[0], f"RuntimeError: {'why ' * 50}{n}") for n in range(30))
     return RunStatus(
@@ -120,6 +124,13 @@ def test_a_line_of_a_log_is_short_and_has_the_counts_and_the_best():
     assert line.endswith("an-arm-with…long-name-99 99.9 ± 1 % (n=3)")
     nothing = RunStatus(a_study(["a"]), Path("f"), True, {"a": ArmStatus(6, 0, {}, None)})
     assert log_line(nothing) == "seen: 0/6 trials done; time left not known yet"
+
+
+def test_how_far_packs_are_is_told_where_it_is_known():
+    seen, line = drawn(a_run(share=0.345), 120), log_line(a_run(share=0.345))
+    assert "8 packs in training, the oldest for 1 h 06 min (34%)" in line and "for 1 h 06 min (34%)" in seen[0]
+    assert any("1 h 06 min  34%  an-arm" in each for each in seen)
+    assert "%)" not in log_line(a_run())
 
 
 def test_packs_in_words():

@@ -60,7 +60,7 @@ class Metrics:
     def _show_arm(self, tags: Tags, name: str, arm: ArmStatus, status: RunStatus) -> None:
         tally = self._tally.arms[name]
         packs = [pack for pack in (status.now.packs if status.now else ()) if pack.arm == name]
-        running = sum(len(pack.seeds) for pack in packs)
+        running = sum(pack.trials for pack in packs)
         counts = {**arm.statuses, "running": running, "waiting": max(0, arm.left - running)}
         for state in STATES:
             self._trials.set(counts.get(state, 0), {**tags, "state": state})

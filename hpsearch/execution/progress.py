@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -91,7 +91,7 @@ class Progress:
             host=os.uname().nodename,
             started=self._started,
             written=time.time(),
-            left_seconds=self._left_seconds(arms),
+            left_seconds=self._left_seconds(arms, packs),
             dashboard=self.dashboard,
             packs=tuple(sorted(packs, key=lambda pack: pack.since)),
             planned={name: arm.planned for name, arm in arms.items()},
@@ -99,19 +99,24 @@ class Progress:
         )
         return RunStatus(self._study, self._folder, True, arms, errors=self.tally.errors, now=running)
 
-    def _left_seconds(self, arms: dict[str, ArmStatus]) -> float | None:
+    def _left_seconds(self, arms: Mapping[str, ArmStatus], packs: Sequence[RunningPack]) -> float | None:
         """What the trials that are left train in all, over what this run trains in a second.
 
-        An arm takes what its trials took so far; one without any, what the others' took.
+        An arm takes what its trials took so far; one without any, what the others' took; before any has ended, all the
+        same. Of trials in training counts what they have behind them.
         """
         tallies = self.tally.arms
         trials = {name: sum(tally.statuses.values()) for name, tally in tallies.items()}
         seconds, known = sum(tally.seconds for tally in tallies.values()), sum(trials.values())
+        others = seconds / known if seconds else 1.0
+        means = {name: tallies[name].seconds / trials[name] if trials[name] else others for name in arms}
+        trained = self._seconds + sum(pack.progress.here * means[pack.arm] for pack in packs)
         elapsed = time.monotonic() - self._entered
-        if not self._seconds or not seconds or not elapsed:
+        if not trained or not elapsed:
             return None
-        means = {name: tallies[name].seconds / trials[name] if trials[name] else seconds / known for name in arms}
-        return sum(arm.left * means[name] for name, arm in arms.items()) * elapsed / self._seconds
+        behind = sum(pack.progress.done * means[pack.arm] for pack in packs)
+        left = sum(arm.left * means[name] for name, arm in arms.items()) - behind
+        return max(0.0, left) * elapsed / trained
 
 
 def terminal_outlet(quiet: bool) -> list[Outlet]:

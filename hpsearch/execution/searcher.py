@@ -19,6 +19,7 @@ from hpsearch.execution.stopping import Stopper
 from hpsearch.planning import Bundle, Pack, Planner
 from hpsearch.results import Result
 from hpsearch.running import RunningPack
+from hpsearch.training.outcome import Progress
 from hpsearch.training.pack import PackOrder
 
 NODES = 20  # of a cluster that may die with a pack and are not counted as its failures; it may be what kills them
@@ -31,7 +32,7 @@ class Running:
     packs: with the seeds that have not ended. given, clock: time.time(), time.monotonic(). share: of a GPU. failures:
     by trial, how often it has failed in this run, with a traceback or with its worker; excused: how often for lack of
     the GPU's memory. again: trials that failed and will be given again when the pack has ended. died: workers that took
-    a bundle along.
+    a bundle along. progress: of those that have not ended.
     """
 
     packs: tuple[Pack, ...]
@@ -48,6 +49,7 @@ class Running:
     node_died: bool = False
     nodes: int = 0  # that died with it
     died: int = 0
+    progress: Progress = Progress()
 
     @classmethod
     def of(cls, planned: Pack | Bundle) -> Running:
@@ -75,12 +77,14 @@ class Running:
 
     def seen(self) -> RunningPack:
         configuration = self.pack.configuration
+        count = len(self.unended())
         if self.bundle is None:
-            return RunningPack(configuration.arm, configuration.params, tuple(self.pack.seeds), self.given)
+            seeds, params, configurations = tuple(self.pack.seeds), configuration.params, 1
+            return RunningPack(configuration.arm, params, seeds, self.given, configurations, count, self.progress)
         seeds = tuple(sorted({member.seed for member in self.bundle.members}))
         configurations = len({tuple(member.params.items()) for member in self.bundle.members})
         params = configuration.params if configurations == 1 else {}
-        return RunningPack(configuration.arm, params, seeds, self.given, configurations)
+        return RunningPack(configuration.arm, params, seeds, self.given, configurations, count, self.progress)
 
 
 class PackSearcher(Searcher):
@@ -131,6 +135,7 @@ class PackSearcher(Searcher):
             self._again.append(running)  # Ray would keep it waiting, with a share that may be another by then
             return None
         running.share, running.given, running.clock = share, time.time(), time.monotonic()
+        running.progress = Progress()
         self._running[trial_id] = running
         order = self._order(running)
         seen = {"study": self._exchange.study, "words": describe_pack(running.seen())}
@@ -204,6 +209,7 @@ class PackSearcher(Searcher):
 
     def _take(self, running: Running, reported: Mapping[str, Any]) -> None:
         """What has ended: kept, or given again when the pack has ended. Tune shows some reports twice."""
+        running.progress = Progress(*reported.get("progress", ()))
         self._end(running, json.loads(reported.get("reports", "[]")))
 
     def _end(self, running: Running, reports: list[Report]) -> None:

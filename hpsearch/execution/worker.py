@@ -19,6 +19,7 @@ from hpsearch.training.pack import PackOrder, Stage, as_dict, run_pack
 from hpsearch.training.store import File
 
 REPORT_SECONDS = 1.0  # a result waits at most this long for the pack's next one
+PROGRESS_SECONDS = 5.0  # without a result, between two reports of how far the pack is
 
 
 class PackWorker(tune.Trainable):
@@ -45,16 +46,19 @@ class PackWorker(tune.Trainable):
         self._stages.close()  # stops the pack where it has not ended
 
     def step(self) -> dict[str, Any]:
-        """Trains until the pack is done, waits at a milestone, or a second has passed: long trials are on disk at once.
+        """Trains until the pack is done, waits at a milestone, or some seconds have passed: long trials are on disk at
+        once.
 
-        The result's `reports` are of trials that ended; at a milestone `waiting` has what the others would come to;
-        `refused` says why a bundle's packs are to be given one by one.
+        The result's `reports` are of trials that ended, `progress` of the others; at a milestone `waiting` has what
+        these would come to; `refused` says why a bundle's packs are to be given one by one.
         """
         self._voice.title(self._words)
         started = time.monotonic()
         ended: list[dict[str, Any]] = []
         stage = Stage(())
-        while self._left and stage.milestone is None and (not ended or time.monotonic() - started < REPORT_SECONDS):
+        while self._left and stage.milestone is None:
+            if time.monotonic() - started >= (REPORT_SECONDS if ended else PROGRESS_SECONDS):
+                break
             stage = next(self._stages)
             ended += map(as_dict, stage.ended)
             self._left -= len(stage.ended)
@@ -62,6 +66,7 @@ class PackWorker(tune.Trainable):
                 self._left = 0
             self._voice.ended(stage.ended, not self._left)
         result: dict[str, Any] = {"done": not self._left, "reports": json.dumps(ended), "pack": 0}
+        result["progress"] = list(stage.progress)
         if stage.refused is not None:
             result |= {"refused": stage.refused, "raised": stage.raised}
         if stage.milestone is not None:

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import asdict, dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from torch.nn.modules.dropout import _DropoutNd
@@ -24,7 +24,7 @@ from hpsearch.tasks.data.cache import cache_folder
 from hpsearch.tasks.protocol import Task
 from hpsearch.tasks.registry import source_hash
 from hpsearch.training.engine import Engine
-from hpsearch.training.loop import start
+from hpsearch.training.loop import TrialRun, start
 from hpsearch.training.packed import PackRun
 from hpsearch.training.stack import NotStackable
 
@@ -35,6 +35,7 @@ DATA = 2**31  # bytes: each trial has its own, where they depend on the seed
 BLOCKS, BLOCK = 5, 0.03  # that are timed of either way, in turn, and seconds of each
 
 Trials = Sequence[tuple[Settings, int]]
+Run = TypeVar("Run", TrialRun, PackRun)
 
 
 @dataclass(frozen=True)
@@ -146,10 +147,7 @@ def _read(path: Path) -> Timing | None:
 def time_trials(task: Task, trials: Trials, engine: Engine) -> Timing:
     """Start, steps and evaluations. Steps in turn, so that a change of speed hits both ways alike."""
     start(task, *trials[0], engine=engine)  # what a process does once: data
-    since = time.perf_counter()
-    one = start(task, *trials[0], engine=engine)
-    one.probe()
-    begin_alone = _until_now(since, engine)
+    one, begin_alone = _begin(lambda: start(task, *trials[0], engine=engine), engine)
     if any(isinstance(module, _DropoutNd) and module.p for module in one.model.modules()):
         return Timing(why="the network draws random numbers as it trains (dropout), others in each bundle")
     step = min(_seconds(one.probe, 1, engine) for _ in range(3))
@@ -160,10 +158,7 @@ def time_trials(task: Task, trials: Trials, engine: Engine) -> Timing:
         return Timing(data=data)
     try:
         PackRun(task, trials, engine=engine).probe()  # what a process does once: the list of operations, or compiling
-        since = time.perf_counter()
-        pack = PackRun(task, trials, engine=engine)
-        pack.probe()
-        begin_pack = _until_now(since, engine)
+        pack, begin_pack = _begin(lambda: PackRun(task, trials, engine=engine), engine)
     except NotStackable as error:
         return Timing(why=str(error))
     ways: Sequence[Callable[[], object]] = (one.probe, pack.probe)
@@ -173,6 +168,17 @@ def time_trials(task: Task, trials: Trials, engine: Engine) -> Timing:
     evaluations = [_seconds(lambda: one.evaluate("val"), 1, engine), _seconds(pack.evaluate, 1, engine)]
     alone, together = map(Way, (begin_alone, begin_pack), steps, evaluations)
     return Timing(len(trials), pack.steps, data, alone, together)
+
+
+def _begin(make: Callable[[], Run], engine: Engine) -> tuple[Run, float]:
+    """Seconds until the first step is done; of two times the shorter one: what disturbs makes it longer only."""
+    seconds = []
+    for _ in range(2):
+        since = time.perf_counter()
+        run = make()
+        run.probe()
+        seconds.append(_until_now(since, engine))
+    return run, min(seconds)
 
 
 def _seconds(call: Callable[[], object], count: int, engine: Engine) -> float:

@@ -13,7 +13,7 @@ from hpsearch.streams import GlobalGenerators
 from hpsearch.tasks.registry import TrainFunction
 from hpsearch.training.cost import peak_memory, reset_peak_memory
 from hpsearch.training.function import MEASURED, Report, as_report, cost_of, curve_of, outcome_of
-from hpsearch.training.outcome import Outcome
+from hpsearch.training.outcome import Outcome, Progress
 
 CLOSE_SECONDS = 10.0  # that a function gets to end when it is stopped
 
@@ -29,6 +29,7 @@ class FunctionRun:
     """
 
     ahead = 1  # who has reported may be about to return
+    progress = Progress()  # nobody knows how often it will report
 
     def __init__(
         self, function: TrainFunction, params: Mapping[str, Any], seed: int, objectives: tuple[str, ...], device: str

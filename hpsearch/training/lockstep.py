@@ -6,7 +6,7 @@ from collections.abc import Callable, Generator, Sequence
 from typing import Protocol
 
 from hpsearch.training.milestones import Milestones
-from hpsearch.training.outcome import Outcome
+from hpsearch.training.outcome import Outcome, Progress
 
 
 class Run(Protocol):
@@ -21,13 +21,15 @@ class Run(Protocol):
     def done(self) -> bool: ...
     @property
     def epoch(self) -> int: ...
+    @property
+    def progress(self) -> Progress: ...
     def run_epoch(self) -> None: ...
     def outcome(self) -> Outcome: ...
     def stopped(self, epoch: int) -> Outcome: ...
     def close(self) -> None: ...
 
 
-Stage = tuple[int | None, dict[int, Outcome], dict[int, Outcome]]
+Stage = tuple[int | None, dict[int, Outcome], dict[int, Outcome], Progress]
 
 
 def lockstep(
@@ -36,10 +38,11 @@ def lockstep(
     failed: Callable[[BaseException], Outcome],
     milestones: Milestones,
 ) -> Generator[Stage]:
-    """Yields (milestone, what has ended since the last one, what each other seed would come to if it ended here).
+    """Yields (milestone, what has ended since the last one, what each other seed would come to if it ended here, how
+    far these are), and between milestones, after each epoch, (None, {}, {}, how far all are).
 
-    The milestone is None when no seed is left. Whoever closes the iterator stops the seeds that are left. All seeds
-    are in memory at once.
+    The milestone is None when no seed is left, too. Whoever closes the iterator stops the seeds that are left. All
+    seeds are in memory at once.
     """
     runs: dict[int, Run] = {}
     ended: dict[int, Outcome] = {}
@@ -56,6 +59,8 @@ def lockstep(
                 try:
                     while not run.done and run.epoch < epoch + run.ahead:
                         run.run_epoch()
+                        if run.progress.done and not run.done:
+                            yield None, {}, {}, Progress.of(run.progress for run in runs.values())
                     if run.done:
                         ended[seed] = run.outcome()
                 except Exception as error:
@@ -63,9 +68,10 @@ def lockstep(
                 if seed in ended:
                     runs.pop(seed).close()
             if not runs:
-                yield None, ended, {}
+                yield None, ended, {}, Progress()
                 return
-            yield epoch, ended, {seed: run.stopped(epoch) for seed, run in runs.items()}
+            progress = Progress.of(run.progress for run in runs.values())
+            yield epoch, ended, {seed: run.stopped(epoch) for seed, run in runs.items()}, progress
             ended = {}
     finally:
         for run in runs.values():

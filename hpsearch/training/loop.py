@@ -193,4 +193,5 @@ class TrialRun(Trial):
         self.losses = list(state["losses"].to(self.engine.device))
         self._as_ghosts = state.get("as_ghosts")
         self.epoch, self.index = state["epoch"], state["index"]
+        self.begun = self.epoch
         self.initial_loss, self.curve = state["initial_loss"], state["curve"]

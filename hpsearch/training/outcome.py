@@ -3,14 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple, Self
 
 Status = Literal["complete", "diverged", "collapsed", "failed", "stopped"]
 
 DIVERGED_FACTOR = 10.0  # a mean loss over an epoch above this many times the first batch's is divergence
 COLLAPSED_FACTOR = 0.98  # a final training loss of at least this share of the constant predictor's is collapse
+
+
+class Progress(NamedTuple):
+    """Trials' worth of epochs that trials in training have behind them: in all, and of these in this process."""
+
+    done: float = 0.0
+    here: float = 0.0
+
+    @classmethod
+    def of(cls, each: Iterable[Self]) -> Self:
+        """Of several trials."""
+        parts = list(each)
+        return cls(sum(part.done for part in parts), sum(part.here for part in parts))
 
 
 @dataclass(frozen=True)

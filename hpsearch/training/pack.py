@@ -26,7 +26,7 @@ from hpsearch.training.function_run import FunctionRun
 from hpsearch.training.lockstep import Run, lockstep
 from hpsearch.training.loop import start
 from hpsearch.training.milestones import Milestones
-from hpsearch.training.outcome import Cost, Outcome
+from hpsearch.training.outcome import Cost, Outcome, Progress
 from hpsearch.training.packed import PackRun
 from hpsearch.training.stack import NotStackable
 from hpsearch.training.store import File, Store
@@ -89,13 +89,14 @@ class TrialReport:
 @dataclass(frozen=True)
 class Stage:
     """A piece of a pack. ended: trials that ended in it. milestone: the epoch at which the others wait, and waiting:
-    what each would come to if it were stopped there; None and empty where nothing waits. refused: why a bundle's packs
-    are to be trained one by one; raised: it was an exception.
+    what each would come to if it were stopped there; None and empty where nothing waits. progress: of the trials that
+    have not ended. refused: why a bundle's packs are to be trained one by one; raised: it was an exception.
     """
 
     ended: tuple[TrialReport, ...]
     milestone: int | None = None
     waiting: tuple[TrialReport, ...] = ()
+    progress: Progress = Progress()
     refused: str | None = None
     raised: bool = False
 
@@ -104,14 +105,15 @@ def run_pack(order: PackOrder, store: MakeStore = File) -> Generator[Stage]:
     """Trains the pack's trials one after another, or side by side where the pack may be stopped early; a bundle by one
     program, or not at all.
 
-    store: where long trials are kept. Who closes the iterator at a milestone stops the pack.
+    A stage that has neither reports nor a milestone is an epoch. store: where long trials are kept. Who closes the
+    iterator at a milestone stops the pack.
     """
     if order.bundle:
         yield from run_bundle(order, store)
         return
     if order.milestones is None:
         for seed in order.seeds:
-            yield Stage((run_trial(order, seed, store),))
+            yield from _train(order, seed, store)
         return
     torch.set_num_threads(order.threads)
     started = _now()
@@ -122,11 +124,11 @@ def run_pack(order: PackOrder, store: MakeStore = File) -> Generator[Stage]:
         Milestones(**order.milestones),
     )
     try:
-        for milestone, ended, waiting in stages:
+        for milestone, ended, waiting, progress in stages:
             both = [
                 tuple(_report(order, s, outcome, started) for s, outcome in part.items()) for part in (ended, waiting)
             ]
-            yield Stage(both[0], milestone, both[1])
+            yield Stage(both[0], milestone, both[1], progress)
     finally:
         stages.close()  # the function threads end now, not when memory is collected
 
@@ -138,12 +140,15 @@ def run_bundle(order: PackOrder, store: MakeStore = File) -> Generator[Stage]:
     torch.set_num_threads(order.threads)
     started = _now()
     try:
-        for milestone, outcomes in _run_bundle(order, store):
+        for milestone, outcomes, progress in _run_bundle(order, store):
+            if not outcomes:
+                yield Stage((), progress=progress)
+                continue
             reports = tuple(
                 replace(_report(order, seed, outcome, started), place=place)
                 for place, ((_, seed), outcome) in enumerate(zip(order.bundle, outcomes, strict=True))
             )
-            yield Stage(reports) if milestone is None else Stage((), milestone, reports)
+            yield Stage(reports) if milestone is None else Stage((), milestone, reports, progress)
     except NotStackable as error:
         yield Stage((), refused=str(error))
     except Exception as error:  # which of its trials it is that cannot be trained shows when each is alone
@@ -152,8 +157,9 @@ def run_bundle(order: PackOrder, store: MakeStore = File) -> Generator[Stage]:
         yield Stage((), refused=lines.splitlines()[-1], raised=True)
 
 
-def _run_bundle(order: PackOrder, store: MakeStore) -> Generator[tuple[int | None, list[Outcome]]]:
-    """At each milestone it, and what the trials would come to there; in the end None, and their outcomes.
+def _run_bundle(order: PackOrder, store: MakeStore) -> Generator[tuple[int | None, list[Outcome], Progress]]:
+    """At each milestone it, and what the trials would come to there; in the end None, and their outcomes. Between
+    these, after each epoch, None and nothing. And how far they are.
 
     Raises NotStackable also where one after another they take less time.
     """
@@ -174,21 +180,35 @@ def _run_bundle(order: PackOrder, store: MakeStore) -> Generator[tuple[int | Non
         milestone = None if milestones is None or milestone is None else milestones.after(milestone)
         while not pack.done and (milestone is None or pack.epoch < milestone):
             pack.run_epoch()
+            yield None, [], pack.progress
         if milestone is None or pack.done:
-            yield None, pack.outcomes()
+            yield None, pack.outcomes(), Progress()
             return
-        yield milestone, pack.stopped(milestone)
+        yield milestone, pack.stopped(milestone), pack.progress
 
 
 def run_trial(order: PackOrder, seed: int, store: MakeStore = File) -> TrialReport:
     """Trains one trial of the pack. An exception becomes a `failed` outcome that holds the traceback's last lines."""
+    *_, last = _train(order, seed, store)
+    return last.ended[0]
+
+
+def _train(order: PackOrder, seed: int, store: MakeStore) -> Generator[Stage]:
     torch.set_num_threads(order.threads)  # threads change bits: always set
     started = _now()
     try:
-        outcome = _run(order, seed, store)
+        found = _resolve(order.task, order.folder)
+        if is_task_class(found):
+            trial = _begin(order, seed, store)
+            while not trial.done:
+                trial.run_epoch()
+                yield Stage((), progress=trial.progress)
+            outcome = trial.outcome()
+        else:
+            outcome = run_function(found, order.params, seed, order.objectives, order.device)
     except Exception as error:  # one bad trial never stops a study
         outcome = _failed(order, error)
-    return _report(order, seed, outcome, started)
+    yield Stage((_report(order, seed, outcome, started),))
 
 
 def _report(order: PackOrder, seed: int, outcome: Outcome, started: str) -> TrialReport:
@@ -220,16 +240,6 @@ def as_dict(report: TrialReport) -> dict[str, Any]:
     """As plain values, for JSON; shares the outcome's own lists (dataclasses.asdict would copy all of a curve)."""
     outcome = vars(report.outcome)
     return {**vars(report), "outcome": {**outcome, "cost": vars(report.outcome.cost)}}
-
-
-def _run(order: PackOrder, seed: int, store: MakeStore) -> Outcome:
-    found = _resolve(order.task, order.folder)
-    if not is_task_class(found):
-        return run_function(found, order.params, seed, order.objectives, order.device)
-    trial = _begin(order, seed, store)
-    while not trial.done:
-        trial.run_epoch()
-    return trial.outcome()
 
 
 def _begin(order: PackOrder, seed: int, store: MakeStore) -> Run:

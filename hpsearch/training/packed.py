@@ -19,7 +19,7 @@ from hpsearch.training.cost import peak_memory, reset_peak_memory
 from hpsearch.training.engine import Engine
 from hpsearch.training.evaluation import evaluate_stack
 from hpsearch.training.loop import CHECK_STEPS
-from hpsearch.training.outcome import Outcome
+from hpsearch.training.outcome import Outcome, Progress
 from hpsearch.training.packed_state import restore, state_of
 from hpsearch.training.stack import NotStackable, Stack
 from hpsearch.training.steps import Steps
@@ -106,6 +106,11 @@ class PackRun:
     @property
     def done(self) -> bool:
         return all(trial.done for trial in self.trials)
+
+    @property
+    def progress(self) -> Progress:
+        """Of the trials that have not ended."""
+        return Progress.of(self.trials[place].progress for place in self._going())
 
     def outcomes(self) -> list[Outcome]:
         """Of the trials that have ended, in the order in which they were given."""

@@ -48,6 +48,7 @@ def restore(pack: PackRun, state: dict[str, Any]) -> None:
         pack.trials[place].order.set_state(order)
     for trial, kept, meter in zip(pack.trials, state["trials"], state["meters"], strict=True):
         vars(trial).update(kept)
+        trial.begun = trial.epoch
         trial.meter.restore(meter)
     pack.finished = {
         place: Outcome(**{**outcome, "cost": Cost(**outcome["cost"])}) for place, outcome in state["finished"].items()

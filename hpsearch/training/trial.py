@@ -14,7 +14,7 @@ from hpsearch.tasks.protocol import Batch, Task
 from hpsearch.training.batches import Batches, split_lengths
 from hpsearch.training.cost import CostMeter
 from hpsearch.training.engine import Engine
-from hpsearch.training.outcome import COLLAPSED_FACTOR, DIVERGED_FACTOR, Outcome, finite_or_none
+from hpsearch.training.outcome import COLLAPSED_FACTOR, DIVERGED_FACTOR, Outcome, Progress, finite_or_none
 from hpsearch.training.schedule import factor
 
 
@@ -43,7 +43,7 @@ class Trial:
         batch_size = min(settings.batch_size, len(self.splits["train"][0]))
         self.batches = Batches(task, self.splits["train"], self.lengths["train"], batch_size, seed)
         self.meter = CostMeter(task, engine.device)
-        self.epoch = 0
+        self.epoch = self.begun = 0  # begun: the epoch at which this process took the trial up
         self.diverged = False
         self.initial_loss = math.nan
         self.curve: dict[str, list[float | None]] = {"epoch": []}
@@ -51,6 +51,11 @@ class Trial:
     @property
     def done(self) -> bool:
         return self.diverged or self.epoch == self.settings.epochs
+
+    @property
+    def progress(self) -> Progress:
+        epochs = self.settings.epochs
+        return Progress(self.epoch / epochs, (self.epoch - self.begun) / epochs)
 
     def draw_batches(self, start: int = 0) -> Iterator[Batch]:
         """This epoch's, from batch `start` on. Draws their order: once an epoch."""

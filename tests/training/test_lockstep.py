@@ -52,7 +52,7 @@ def test_milestones_are_the_rungs(grace, reduction, expected):
 def test_trials_side_by_side_are_the_trials_alone():
     task, settings = Digits(label_noise=0.3), Settings.merge({"epochs": 3, "rho": 0.1})
     ended = {}
-    for _, some, _ in lockstep((0, 1), lambda seed: start(task, settings, seed), failed, Milestones(1, 2.0)):
+    for _, some, *_ in lockstep((0, 1), lambda seed: start(task, settings, seed), failed, Milestones(1, 2.0)):
         ended |= some
     for seed in (0, 1):
         alone = train(task, settings, seed)
@@ -63,7 +63,7 @@ def test_trials_side_by_side_are_the_trials_alone():
 def test_functions_side_by_side_are_the_functions_alone():
     before = torch.random.get_rng_state()
     ended = {}
-    for _, some, _ in lockstep((0, 1, 2), functions(drawing), failed, Milestones(1, 2.0)):
+    for _, some, *_ in lockstep((0, 1, 2), functions(drawing), failed, Milestones(1, 2.0)):
         ended |= some
     assert torch.equal(torch.random.get_rng_state(), before)
     for seed in (0, 1, 2):
@@ -74,7 +74,10 @@ def test_functions_side_by_side_are_the_functions_alone():
 def test_at_a_milestone_every_seed_says_what_it_would_come_to():
     settings = Settings.merge({"epochs": 4, "rho": 0.1})
     stages = lockstep((0, 1), lambda seed: start(Digits(), settings, seed), failed, Milestones(2, 4.0))
-    milestone, ended, waiting = next(stages)
+    for done in (0.25, 0.5, 0.75, 1.0):  # two epochs of four, and two of the other seed
+        assert next(stages) == (None, {}, {}, (done, done))
+    milestone, ended, waiting, progress = next(stages)
+    assert progress == (1.0, 1.0)  # trials' worth of epochs
     assert (milestone, ended, set(waiting)) == (2, {}, {0, 1})
     alone = train(Digits(), settings, 1)
     assert waiting[1].status == "stopped" and (waiting[1].epochs, waiting[1].epochs_planned) == (2, 4)
@@ -86,7 +89,7 @@ def test_at_a_milestone_every_seed_says_what_it_would_come_to():
 
 def test_a_function_that_ends_at_a_milestone_is_not_asked_about():
     stages = list(lockstep((0,), functions(drawing, epochs=4), failed, Milestones(2, 2.0)))
-    assert [milestone for milestone, _, _ in stages] == [2, None]
+    assert [milestone for milestone, *_ in stages] == [2, None]
     assert stages[-1][1][0].epochs == 4
 
 
@@ -120,7 +123,7 @@ def test_one_bad_seed_leaves_the_others():
 
     function.chance = {"loss": 9.0}
     ended = {}
-    for _, some, waiting in lockstep((0, 1, 2), functions(function), failed, Milestones(1, 2.0)):
+    for _, some, waiting, _ in lockstep((0, 1, 2), functions(function), failed, Milestones(1, 2.0)):
         assert not set(some) & set(waiting)
         ended |= some
     assert {seed: outcome.status for seed, outcome in ended.items()} == {0: "complete", 1: "failed", 2: "diverged"}
@@ -128,9 +131,10 @@ def test_one_bad_seed_leaves_the_others():
 
 
 def test_a_pack_without_milestones_is_one_trial_after_another():
-    settings = vars(Settings.merge({"epochs": 1}))
+    settings = vars(Settings.merge({"epochs": 2}))
     order = PackOrder("digits", {}, ".", settings, (0, 1), ("val_accuracy",), 1, "cpu")
     assert PackOrder.from_json(pack.json.dumps(asdict(order))) == order
     stages = list(run_pack(order))
-    assert [[report.seed for report in stage.ended] for stage in stages] == [[0], [1]]
+    assert [[report.seed for report in stage.ended] for stage in stages] == [[], [], [0], [], [], [1]]
+    assert [stage.progress.done for stage in stages] == [0.5, 1, 0, 0.5, 1, 0]
     assert all(stage.milestone is None and not stage.waiting for stage in stages)

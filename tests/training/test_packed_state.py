@@ -74,6 +74,15 @@ def order(tmp_path, **more):
     return replace(blank, bundle=bundle, checkpoint=str(tmp_path / "bundle.pt"), **more)
 
 
+def tells(stage):
+    """Else it is an epoch."""
+    return bool(stage.ended or stage.waiting)
+
+
+def told(order):
+    return list(map(results, filter(tells, run_pack(order))))
+
+
 def results(stage):
     """Without what was measured."""
     found = [asdict(report.outcome) for report in (*stage.ended, *stage.waiting)]
@@ -83,8 +92,8 @@ def results(stage):
 
 
 def killed(monkeypatch, order, steps):
-    """Runs it with a checkpoint after every step until the process dies; what it has told until then."""
-    step, count, told = PackRun._set_lr, [0], []
+    """Runs it with a checkpoint after every step until the process dies."""
+    step, count = PackRun._set_lr, [0]
 
     def counted(self, number):
         count[0] += 1
@@ -97,28 +106,30 @@ def killed(monkeypatch, order, steps):
         patch.setattr(checkpoint, "SHARE", 1e9)
         patch.setattr(PackRun, "_set_lr", counted)
         with pytest.raises(KeyboardInterrupt):
-            told += map(results, run_pack(order))
-    return told
+            list(run_pack(order))
 
 
 @pytest.mark.parametrize("milestones", [None, {"grace": 1, "reduction": None}], ids=["to its end", "with milestones"])
 def test_a_bundle_goes_on_and_waits_at_every_milestone_again(tmp_path, monkeypatch, milestones):
     wanted = order(tmp_path, milestones=milestones)
-    whole = [results(stage) for stage in run_pack(wanted)]
+    whole = told(wanted)
     assert not (tmp_path / "bundle.pt").exists()  # it took no minute
     killed(monkeypatch, wanted, 13)
     steps, step = [], PackRun._set_lr
     monkeypatch.setattr(PackRun, "_set_lr", lambda self, number: steps.append(number) or step(self, number))
-    again = [results(stage) for stage in run_pack(wanted)]
+    stages = list(run_pack(wanted))
+    again = list(map(results, filter(tells, stages)))
     assert steps == list(range(13, 27))
     assert [milestone for milestone, _ in again] == ([None] if milestones is None else [1, 2, None])
     assert again[-1] == whole[-1]
+    # Epochs of three trials: the second one diverges in the first epoch, and the checkpoint was in the next one.
+    assert [stage.progress for stage in stages if not tells(stage)] == [
+        pytest.approx((epoch * 2 / 3, (epoch - 1) * 2 / 3)) for epoch in (2,)
+    ] + [(0, 0)]
 
 
 def test_another_bundles_checkpoint_is_not_read(tmp_path, monkeypatch):
     wanted = order(tmp_path)
     killed(monkeypatch, wanted, 13)
     other = replace(wanted, bundle=wanted.bundle[:2])
-    assert [results(stage) for stage in run_pack(other)] == [
-        results(stage) for stage in run_pack(replace(other, checkpoint=""))
-    ]
+    assert told(other) == told(replace(other, checkpoint=""))
