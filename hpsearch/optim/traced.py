@@ -32,6 +32,7 @@ class Graphs:
     def __init__(self) -> None:
         self._kept: OrderedDict[Hashable, GraphModule | None] = OrderedDict()
         self._calls: Counter[Hashable] = Counter()  # without a list
+        self.checked: set[Hashable] = set()  # of networks whose structure says what they compute
 
     def get(self, key: Hashable, make: Callable[[], GraphModule | None]) -> GraphModule | None:
         """None: what has this key is not to be had as a list of operations."""
@@ -59,7 +60,8 @@ class Traced:
     Some that is not is noticed and called as it is: what decides by numbers in its arguments, uses tensors that are no
     arguments, draws from Python's or numpy's generators, or changes a number that is an attribute of what it is made
     of. held: these objects; modules' modes are set by compute. graphs: also those of other functions that do the same
-    with such arguments, if their `kind` is the same. ahead: calls that will follow.
+    with such arguments, if their `kind` is the same. alike: those are so for certain, and what one of them has checked
+    need not be checked again. ahead: calls that will follow.
     """
 
     def __init__(
@@ -68,11 +70,12 @@ class Traced:
         held: Iterable[object],
         graphs: Graphs | None = None,
         kind: Hashable = None,
+        alike: bool = False,
         ahead: Callable[[], int] = lambda: WORTH,
     ) -> None:
         self._compute, self._held, self._kind, self._ahead = compute, list(held), kind, ahead
         self._graphs = Graphs() if graphs is None else graphs
-        self._checked: set[Hashable] = set()
+        self._checked: set[Hashable] = self._graphs.checked if alike else set()
 
     def __call__(self, *tensors: Tensor) -> Sequence[Tensor]:
         if type(tensors[0]) is not Tensor:  # part of what is being traced
@@ -150,6 +153,24 @@ def known(network: nn.Module) -> bool:
         if has_hooks(module) or not all(map(is_known, [type(module), *called])):
             return False
     return True
+
+
+def structure(network: nn.Module) -> Hashable | None:
+    """What decides what a known network computes, its weights and buffers aside; None where that cannot be told."""
+    found: list[Hashable] = []
+    for name, module in network.named_modules(remove_duplicate=False):
+        found.append((name, type(module)))
+        for key, value in vars(module).items():
+            if key in OF_MODULES:
+                continue
+            if not isinstance(value, (*PLAIN, str, tuple, torch.dtype)) and not is_known(value):
+                return None
+            found.append((key, value if callable(value) else repr(value)))
+    weights = [*network.named_parameters(), *network.named_buffers()]
+    return (*found, *((name, each.shape, each.dtype, each.requires_grad) for name, each in weights))
+
+
+OF_MODULES = frozenset(vars(nn.Module()))  # what each has: its mode, its weights, buffers, modules and hooks
 
 
 def is_known(what: object) -> bool:

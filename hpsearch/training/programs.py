@@ -14,6 +14,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from hpsearch.optim.folded import Called, Folded, Weights
 from hpsearch.optim.ghost import Direction, GhostShards
 from hpsearch.tasks.protocol import Batch, Task
+from hpsearch.training.losses import FewClasses
 
 
 class Program(Protocol):
@@ -79,7 +80,8 @@ class ByFolding:
         called: Any = Called(self.folded)
 
         def measure(*batch: Tensor) -> dict[str, Tensor]:
-            return module.task.measure(called, *batch)
+            with FewClasses():
+                return module.task.measure(called, *batch)
 
         self._metrics = vmap(measure, randomness="different")
 

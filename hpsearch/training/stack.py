@@ -14,7 +14,7 @@ from hpsearch.optim.folded import Weights, agree, in_double
 from hpsearch.optim.ghost import Direction, GhostShards
 from hpsearch.optim.ghost_model import KINDS
 from hpsearch.optim.sam_on import normalization
-from hpsearch.optim.traced import Compute, Graphs, Traced, is_known, known
+from hpsearch.optim.traced import Compute, Graphs, Traced, is_known, known, structure
 from hpsearch.tasks.protocol import Batch, Task
 from hpsearch.training.engine import Engine
 from hpsearch.training.programs import ByFolding, ByFunc, Measured, Program, without_dropout
@@ -68,9 +68,10 @@ class Stack:
             moved = [size * [name in self.moved] for name, size in zip(self.names, self._sizes, strict=True)]
             self.only = torch.tensor(sum(moved, []), device=self.weights.device)
         self._func = ByFunc(self._module, self.names)
+        self._is_known = known(models[0]) and is_known(getattr(task.measure, "__func__", None))
+        self._structure = structure(models[0]) if self._is_known else None
         self.folded = self._fold(sample)
         self.ahead = 0  # steps that will follow with as many trials
-        self._is_known = known(models[0]) and is_known(getattr(task.measure, "__func__", None))
         self._gradients = self.traced(self._compute, "gradients")
         self._ghosts: dict[Hashable, tuple[_Ghosts, Compute] | None] = {}
         self._loses = False  # whether norms of ghosts lost digits in the step before
@@ -101,11 +102,12 @@ class Stack:
         the task's stacks.
         """
         networks = self._module if self.folded is None else self.folded.folded
-        kind = kind, self.folded is None, self.engine.precision
+        kind = kind, self._structure, self.folded is None, self.engine.precision
         held = [self._module.task, networks]
         if not self._is_known:
             return compute
-        return Traced(compute, held, _graphs(self._module.task), kind, lambda: self.ahead)
+        alike = self._structure is not None
+        return Traced(compute, held, _graphs(self._module.task), kind, alike, lambda: self.ahead)
 
     def shards(
         self, weights: Tensor, batch: Batch, num_shards: int, direction: Direction, keeps: bool
@@ -160,12 +162,16 @@ class Stack:
         return [part.view(len(weights), *shape) for part, shape in zip(parts, self._shapes, strict=True)]
 
     def _fold(self, sample: Batch) -> ByFolding | None:
-        """The folded network where it gives what torch.func gives, dropout aside.
+        """The folded network where it gives what torch.func gives, dropout aside. Tried once for each structure.
 
         On two trials of which neither samples nor weights are alike, so that a network shows that mixes what it is
         given.
         Raises NotStackable, and torch.OutOfMemoryError as it comes: it says nothing of the network.
         """
+        shapes = tuple((part.shape[1:], part.dtype, part.device) for part in sample)
+        tried, key = _graphs(self._module.task).checked, (self._structure, shapes, self.engine.precision)
+        if self._structure is not None and key in tried:
+            return ByFolding(self._module, self.names)
         few = max(1, min(FEW, len(sample[0]) // 2))
         batch = tuple(torch.stack([part[:few], part[-few:]]) for part in sample)
         ends = torch.tensor([0, -1], device=self.weights.device)
@@ -179,6 +185,8 @@ class Stack:
             raise
         except Exception:  # a network, a task or a device that does not know float64
             agrees = self._agree(*given, strict=False)
+        if agrees:
+            tried.add(key)
         return ByFolding(self._module, self.names) if agrees else None
 
     def _agree(self, weights: Tensor, others: Weights, batch: Batch, strict: bool) -> bool:

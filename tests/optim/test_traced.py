@@ -1,13 +1,14 @@
 """A list of operations gives what the function gives, and is not used where it would not."""
 
 import random
+from collections import Counter
 
 import numpy
 import pytest
 import torch
 from torch import nn
 
-from hpsearch.optim.traced import KEPT, Graphs, Traced
+from hpsearch.optim.traced import KEPT, Graphs, Traced, structure
 
 
 class Counted:
@@ -199,3 +200,49 @@ def test_without_memory_for_both_ways_it_is_called(monkeypatch):
         patched.setattr(torch.Tensor, "clone", clone)
         assert traced(torch.ones(1))[0] == 2
     assert traced(torch.ones(1))[0] == 2 and counted.calls == 3
+
+
+# What networks are made of -------------------------------------------------------------------------------------------
+
+
+class Scaled(nn.Module):
+    def __init__(self, by):
+        super().__init__()
+        self.by = by
+
+
+def layers():
+    yield nn.Linear(4, 4)
+    yield nn.Linear(4, 4, bias=False)
+    yield nn.Linear(4, 4).double()
+    yield nn.Linear(4, 4).requires_grad_(False)
+    yield nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+    yield nn.Sequential(nn.Linear(4, 4), nn.ReLU())
+    yield nn.Sequential(nn.Linear(4, 4), nn.LeakyReLU(0.1))
+    yield nn.Sequential(nn.Linear(4, 4), nn.LeakyReLU(0.2))
+    yield nn.Sequential(nn.Tanh(), nn.Linear(4, 4))
+    yield nn.LayerNorm(4)
+    yield nn.LayerNorm(4, eps=0.1)
+    yield nn.Conv2d(4, 4, 3)
+    yield nn.Conv2d(4, 4, 3, padding=1)
+    yield nn.Conv2d(4, 4, 3, padding=1, padding_mode="circular")
+    for activation in (nn.functional.relu, nn.functional.gelu):
+        yield nn.TransformerEncoderLayer(4, 1, 4, activation=activation)
+    shared = nn.Linear(4, 4)
+    yield nn.Sequential(shared, shared)
+    yield nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
+
+
+def test_networks_that_may_compute_otherwise_are_of_another_structure():
+    ones, others = list(map(structure, layers())), list(map(structure, layers()))
+    assert None not in ones and ones == others  # whatever their weights
+    assert len(set(ones)) == len(ones)
+    network = nn.Sequential(nn.Linear(4, 4), nn.Tanh())
+    before = structure(network)
+    assert structure(network.eval()) == before  # a mode is set by who calls
+
+
+@pytest.mark.parametrize("by", [object(), [1], {"a": 1}, lambda x: x, Counter()])
+def test_of_what_holds_anything_else_the_structure_is_not_known(by):
+    assert structure(Scaled(by)) is None
+    assert structure(Scaled(2.0)) != structure(Scaled(3.0))

@@ -1,5 +1,6 @@
 """A pack against the one-trial engine: the same trials, step by step, and nothing of one in another."""
 
+import itertools
 import math
 
 import pytest
@@ -337,7 +338,35 @@ def test_the_operations_of_a_step_are_noted_down_once_for_packs_that_are_alike(m
         before = len(calls)
         train_pack(task, [(settings(rho=rho, epochs=WORTH), seed) for seed in (0, 1)])
         found.append(len(calls) - before)
-    assert found == [4, 2, 2]  # two a step: noted down, and compared
+    assert found == [4, 0, 0]  # two a step: noted down, and compared
+
+
+def test_packs_of_one_task_whose_networks_are_not_alike_do_not_share():
+    """Their weights are of one shape, and so are their steps."""
+    makes = [nn.Tanh(), nn.ReLU(), nn.LeakyReLU(0.1), nn.LeakyReLU(0.2)]
+    trials = [(settings(rho=0.1, epochs=WORTH), seed) for seed in (0, 1)]
+    network = [nn.Identity()]
+
+    def make():
+        return nn.Sequential(nn.Linear(5, 8), network[0], nn.Linear(8, 3)).double()
+
+    task, found = Small(make), []
+    for network[0] in makes:
+        found.append(list(map(bits, train_pack(task, trials))))
+        assert found[-1] == list(map(bits, train_pack(Small(make), trials)))
+    assert all(one != other for one, other in itertools.pairwise(found))
+    network[0] = makes[0]
+    assert list(map(bits, train_pack(task, trials))) == found[0]
+
+
+def test_a_network_is_folded_on_trial_once_for_each_structure(monkeypatch):
+    tried, real = [], Stack._agree
+    monkeypatch.setattr(Stack, "_agree", lambda *given, **more: tried.append(0) or real(*given, **more))
+    task, calls = Small(), []
+    for task.make in (plain, plain, hooked, hooked, plain):
+        PackRun(task, [(settings(), 0), (settings(), 1)])
+        calls.append(len(tried))
+    assert calls == [1, 1, 2, 3, 3]  # of what has hooks nobody knows that it is the same
 
 
 class Counting(nn.Module):
