@@ -41,7 +41,7 @@ class Batches:
             last = min(first + per_chunk, self.count)
             rows = order[first * self.batch_size : last * self.batch_size]
             on_device = rows.to(device, non_blocking=True)
-            chunk = tuple(tensor[on_device] for tensor in self.split)
+            chunk = tuple(tensor.index_select(0, on_device) for tensor in self.split)
             if augment is not None:  # its draws hang on the place in the epoch alone: a resumed trial repeats them
                 chunk = augment(chunk, generator(self.seed, "augmentation", epoch, first))
             for index in range(max(first, start), last):
