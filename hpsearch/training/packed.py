@@ -222,7 +222,8 @@ class PackRun:
     def _count(self) -> None:
         """What hangs on the trials that are left: their settings as numbers, (K, 1) each, and how long they stay."""
         settings = [self.trials[place].settings for place in self.rows]
-        self.stack.ahead = (min(each.epochs for each in settings) - self.epoch) * self.steps
+        self.stack.evaluations = min(each.epochs for each in settings) - self.epoch
+        self.stack.ahead = self.stack.evaluations * self.steps
         like = self.state.weights
         self.numbers = {
             name: like.new_tensor([getattr(each, name) for each in settings]).unsqueeze(1) for name in NUMBERS

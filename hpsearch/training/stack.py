@@ -71,8 +71,10 @@ class Stack:
         self._is_known = known(models[0]) and is_known(getattr(task.measure, "__func__", None))
         self._structure = structure(models[0]) if self._is_known else None
         self.folded = self._fold(sample)
-        self.ahead = 0  # steps that will follow with as many trials
+        self.ahead = self.evaluations = 0  # steps and evaluations that will follow with as many trials
         self._gradients = self.traced(self._compute, "gradients")
+        self._metrics = self.traced(self._values, "metrics", lambda: self.evaluations)
+        self._metric_names: list[str] | None = None
         self._ghosts: dict[Hashable, tuple[_Ghosts, Compute] | None] = {}
         self._loses = False  # whether norms of ghosts lost digits in the step before
 
@@ -97,9 +99,9 @@ class Stack:
             losses, found = program.gradients(self.views(weights), others, batch)
         return losses, self.flat(found)
 
-    def traced(self, compute: Compute, kind: Hashable) -> Compute:
+    def traced(self, compute: Compute, kind: Hashable, ahead: Callable[[], int] | None = None) -> Compute:
         """compute(*tensors), which uses these networks, as a list of operations where all its code is known; shared by
-        the task's stacks.
+        the task's stacks. ahead: calls that will follow, one a step unless given.
         """
         networks = self._module if self.folded is None else self.folded.folded
         kind = kind, self._structure, self.folded is None, self.engine.precision
@@ -107,7 +109,7 @@ class Stack:
         if not self._is_known:
             return compute
         alike = self._structure is not None
-        return Traced(compute, held, _graphs(self._module.task), kind, alike, lambda: self.ahead)
+        return Traced(compute, held, _graphs(self._module.task), kind, alike, ahead or (lambda: self.ahead))
 
     def shards(
         self, weights: Tensor, batch: Batch, num_shards: int, direction: Direction, keeps: bool
@@ -143,19 +145,31 @@ class Stack:
 
     def measure(self, weights: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Every metric of each trial, (K,), in evaluation mode; each tensor of the batch is (K, B, ...)."""
-        return self._measure(self.folded or self._func, weights, batch)
+        if self._metric_names is None:  # a list of operations does not say them
+            found = self._measure(weights, self.others, batch)
+            self._metric_names = list(found)
+            return found
+        return dict(zip(self._metric_names, self._metrics(weights, *self.others.values(), *batch), strict=True))
 
     def keep(self, rows: Tensor) -> None:
         """Goes on with some of the trials only; rows (k,)."""
         self.others = {name: value[rows] for name, value in self.others.items()}
 
     def _compute(self, weights: Tensor, *rest: Tensor) -> tuple[Tensor, Tensor]:
-        count = len(self.others)
-        return self.compute(weights, dict(zip(self.others, rest[:count], strict=True)), rest[count:])
+        return self.compute(weights, *self._apart(rest))
 
-    def _measure(self, program: Program, weights: Tensor, batch: Batch) -> dict[str, Tensor]:
+    def _values(self, weights: Tensor, *rest: Tensor) -> list[Tensor]:
+        return list(self._measure(weights, *self._apart(rest)).values())
+
+    def _apart(self, rest: Sequence[Tensor]) -> tuple[dict[str, Tensor], Batch]:
+        """`others` and the batch."""
+        count = len(self.others)
+        return dict(zip(self.others, rest[:count], strict=True)), tuple(rest[count:])
+
+    def _measure(self, weights: Tensor, others: Weights, batch: Batch) -> dict[str, Tensor]:
+        program = self._func if self.folded is None else self.folded
         with torch.no_grad(), self.engine.autocast():
-            return program.measure(self.views(weights), self.others, batch)
+            return program.measure(self.views(weights), others, batch)
 
     def views(self, weights: Tensor) -> list[Tensor]:
         parts = torch.split(weights, self._sizes, 1)

@@ -359,6 +359,17 @@ def test_packs_of_one_task_whose_networks_are_not_alike_do_not_share():
     assert list(map(bits, train_pack(task, trials))) == found[0]
 
 
+def test_the_operations_of_an_evaluation_are_noted_down_once_too(monkeypatch):
+    calls, real, task, found = [], Stack._measure, Small(), []
+    monkeypatch.setattr(Stack, "_measure", lambda *given: calls.append(0) or real(*given))
+    for _ in range(3):
+        found.append(train_pack(task, [(settings(epochs=WORTH), seed) for seed in (0, 1)]))
+        calls.append("pack")
+    # A pack's first one says the names; then it is noted down, and compared.
+    assert "".join(map(str, calls)) == "000pack0pack0pack"
+    assert list(map(bits, found[0])) == list(map(bits, found[1])) == list(map(bits, found[2]))
+
+
 def test_a_network_is_folded_on_trial_once_for_each_structure(monkeypatch):
     tried, real = [], Stack._agree
     monkeypatch.setattr(Stack, "_agree", lambda *given, **more: tried.append(0) or real(*given, **more))
