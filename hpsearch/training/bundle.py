@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import torch
 from torch.nn.modules.dropout import _DropoutNd
 
+from hpsearch import __version__
 from hpsearch.hyperparameters import Settings
 from hpsearch.tasks.data.cache import cache_folder
 from hpsearch.tasks.protocol import Task
@@ -97,7 +98,7 @@ def timing(task: Task, options: Mapping[str, Any], trials: Trials, engine: Engin
         "shape": trials[0][0].shape(),
         "trials": len(trials).bit_length(),
         "machine": [os.uname().nodename, _device_name(engine), torch.get_num_threads()],
-        "engine": [engine.recorded(), str(torch.__version__)],
+        "engine": [engine.recorded(), str(torch.__version__), __version__],
     }
     key = hashlib.sha256(json.dumps(like, sort_keys=True, default=str).encode()).hexdigest()[:32]
     return _kept(cache_folder() / "bundles" / f"{key}.json", lambda: time_trials(task, trials, engine))

@@ -11,12 +11,13 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from hpsearch.optim.folded import Weights, agree, in_double
-from hpsearch.optim.ghost import Direction, GhostShards
+from hpsearch.optim.ghost import Direction
 from hpsearch.optim.ghost_model import KINDS
 from hpsearch.optim.sam_on import normalization
 from hpsearch.optim.traced import Compute, Graphs, Traced, is_known, known, structure
 from hpsearch.tasks.protocol import Batch, Task
 from hpsearch.training.engine import Engine
+from hpsearch.training.ghosts import Ghosts
 from hpsearch.training.programs import ByFolding, ByFunc, Measured, Program, without_dropout
 
 FEW = 8  # samples on which the two programs are compared
@@ -75,7 +76,7 @@ class Stack:
         self._gradients = self.traced(self._compute, "gradients")
         self._metrics = self.traced(self._values, "metrics", lambda: self.evaluations)
         self._metric_names: list[str] | None = None
-        self._ghosts: dict[Hashable, tuple[_Ghosts, Compute] | None] = {}
+        self._ghosts: dict[Hashable, tuple[Ghosts, Compute] | None] = {}
         self._loses = False  # whether norms of ghosts lost digits in the step before
 
     def gradients(self, weights: Tensor, batch: Batch, updates: bool = True) -> tuple[Tensor, Tensor]:
@@ -125,7 +126,7 @@ class Stack:
         given = [weights, *tensors, *self.others.values(), *batch]
         kind = num_shards, len(tensors), direction.adaptive, keeps, *self.moved, *(each.shape for each in given)
         if kind not in self._ghosts:
-            ghosts = _Ghosts(self, num_shards, direction, keeps)
+            ghosts = Ghosts(self, num_shards, direction, keeps)
             small = ghosts.passes(*given).copied <= COPIES
             self._ghosts[kind] = (ghosts, self.traced(ghosts, kind)) if small else None
         known = self._ghosts[kind]
@@ -237,32 +238,6 @@ class Stack:
         with torch.no_grad():
             metrics = program.measure(self.views(weights), others, batch)
         return [losses, *gradients, *metrics.values()]
-
-
-class _Ghosts:
-    """All shards of a step at once, as a function of all tensors that it reads."""
-
-    def __init__(self, stack: Stack, num_shards: int, direction: Direction, keeps: bool) -> None:
-        self._stack, self._num_shards, self._keeps = stack, num_shards, keeps
-        self._averages, self._adaptive = direction.ema is not None, direction.adaptive
-
-    def passes(self, weights: Tensor, rho: Tensor, sigma: Tensor, *rest: Tensor) -> GhostShards:
-        left, stack = iter(rest), self._stack
-        assert stack.folded is not None
-        ema = dict(zip(stack.names, stack.views(next(left)), strict=True)) if self._averages else {}
-        others = {name: next(left) for name in stack.others}
-        parts = [part.reshape(len(weights) * self._num_shards, -1, *part.shape[2:]) for part in left]
-        directions = {name: Direction(rho, sigma, ema.get(name), self._adaptive) for name in stack.moved}
-        own = dict(zip(stack.names, stack.views(weights), strict=True))
-        return stack.folded.shards(parts, own, others, directions)
-
-    def __call__(self, *given: Tensor, repairs: bool = False) -> list[Tensor]:
-        """Whether norms have lost digits, then what Stack.shards returns."""
-        passes = self.passes(*given)
-        losses = passes.clean(self._keeps).mean(1)
-        clean = [self._stack.flat(passes.means())] if self._keeps else []
-        lost = passes.displace(repairs)
-        return [lost, losses, self._stack.flat(passes.perturbed()), *clean]
 
 
 _GRAPHS: list[tuple[Callable[[], object], Graphs]] = []  # of the task that was stacked last
