@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
@@ -145,9 +146,19 @@ def checkpoint_of(path: Path, key: str) -> Path:
     return path / "checkpoints" / f"{key}.pt"
 
 
-def remove_checkpoints(path: Path, ended: Iterable[Result]) -> None:
-    """Of trials whose results are on disk. A failed one starts anew: what made it fail may be in there."""
-    keys = {key for result in ended for key in (result.trial_id, (result.bundle or {}).get("key"))}
+def remove_checkpoints(path: Path, ended: Sequence[Result], *, begins: bool = False) -> None:
+    """Of trials whose results are on disk. A failed one starts anew: what made it fail may be in there.
+
+    begins: a run begins, and trains bundles again of which it has only some of the results.
+    """
+    keys = {result.trial_id for result in ended}
+    bundles = [result.bundle for result in ended if result.bundle]
+    known = Counter(bundle["key"] for bundle in bundles)
+    keys |= {
+        bundle["key"]
+        for bundle in bundles
+        if not (begins and bundle["together"] and known[bundle["key"]] < bundle["trials"])
+    }
     folder = checkpoint_of(path, "").parent
     if not keys or not folder.is_dir():
         return

@@ -110,6 +110,19 @@ def test_a_bundles_checkpoint_goes_when_its_trials_have_ended(tmp_path):
     assert [path.stem for path in (tmp_path / "checkpoints").iterdir()] == ["going"]
 
 
+@pytest.mark.parametrize("together, count, gone", [(True, 1, False), (True, 2, True), (False, 1, True)])
+def test_a_bundle_of_which_a_part_is_missing_keeps_its_checkpoint_when_a_run_begins(tmp_path, together, count, gone):
+    file = checkpoint_of(tmp_path, "key")
+    file.parent.mkdir()
+    file.write_bytes(b"state")
+    bundle = {"key": "key", "trials": 2, "together": together}
+    there = [replace(result(0.1), trial_id=str(number), bundle=bundle) for number in range(count)]
+    remove_checkpoints(tmp_path, there, begins=True)
+    assert file.exists() != gone
+    remove_checkpoints(tmp_path, there)
+    assert not file.exists()
+
+
 @pytest.mark.parametrize("cut", [1, 30, -2])
 def test_a_torn_last_line_is_tolerated_said_and_never_joined_to_the_next(tmp_path, cut):
     with RunFolder(tmp_path) as folder:

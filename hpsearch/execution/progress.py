@@ -6,6 +6,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Protocol, Self
@@ -70,7 +71,7 @@ class Progress:
         self.tally.add(results)
         for listener in self.listeners:
             listener(results)
-        self._seconds += sum(float(result.cost.get("seconds") or 0.0) for result in results)
+        self._seconds += sum(map(_seconds_here, results))
 
     def refresh(self, packs: Callable[[], Sequence[RunningPack]]) -> None:
         """packs: what trains now; called when a picture is due."""
@@ -106,10 +107,9 @@ class Progress:
         same. Of trials in training counts what they have behind them.
         """
         tallies = self.tally.arms
-        trials = {name: sum(tally.statuses.values()) for name, tally in tallies.items()}
-        seconds, known = sum(tally.seconds for tally in tallies.values()), sum(trials.values())
-        others = seconds / known if seconds else 1.0
-        means = {name: tallies[name].seconds / trials[name] if trials[name] else others for name in arms}
+        timed = {name: sum(tally.statuses.values()) for name, tally in tallies.items() if tally.seconds}
+        others = sum(tallies[name].seconds for name in timed) / sum(timed.values()) if timed else 1.0
+        means = {name: tallies[name].seconds / timed[name] if name in timed else others for name in arms}
         trained = self._seconds + sum(pack.progress.here * means[pack.arm] for pack in packs)
         elapsed = time.monotonic() - self._entered
         if not trained or not elapsed:
@@ -117,6 +117,16 @@ class Progress:
         behind = sum(pack.progress.done * means[pack.arm] for pack in packs)
         left = sum(arm.left * means[name] for name, arm in arms.items()) - behind
         return max(0.0, left) * elapsed / trained
+
+
+def _seconds_here(result: Result) -> float:
+    """What it took in this run: one that goes on from a checkpoint has the seconds of earlier runs besides."""
+    seconds = float(result.cost.get("seconds") or 0.0)
+    if result.started is None:
+        return seconds
+    together = result.bundle["trials"] if result.bundle and result.bundle["together"] else 1
+    since = time.time() - datetime.fromisoformat(result.started).timestamp()
+    return min(seconds, max(0.0, since) / together)  # another machine's clock may be ahead
 
 
 def terminal_outlet(quiet: bool) -> list[Outlet]:

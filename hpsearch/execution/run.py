@@ -108,7 +108,7 @@ def run_checked(
         for warning in warnings:
             _warn(warning, quiet)
         # A driver may have died between a result and this. A failed trial may have been in training again since.
-        remove_checkpoints(folder, [result for result in known if result.done])
+        remove_checkpoints(folder, [result for result in known if result.done], begins=True)
         planner = Planner(checked, known, bundles=bundle)
         progress = Progress(checked.study, planner, known, folder)
         progress.outlets += [*terminal_outlet(quiet), RunningFile(folder)]

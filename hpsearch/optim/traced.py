@@ -8,6 +8,7 @@ the same. A list is used only once a call of the function itself has given the s
 from __future__ import annotations
 
 import random
+import sys
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from types import BuiltinFunctionType
@@ -40,7 +41,8 @@ class Graphs:
             self._kept[key] = make()
         self._kept.move_to_end(key)
         while len(self._kept) > KEPT:
-            self._kept.popitem(last=False)
+            old, _ = self._kept.popitem(last=False)
+            self.checked.discard(old)
         return self._kept[key]
 
     def has(self, key: Hashable, ahead: int) -> bool:
@@ -158,16 +160,32 @@ def known(network: nn.Module) -> bool:
 def structure(network: nn.Module) -> Hashable | None:
     """What decides what a known network computes, its weights and buffers aside; None where that cannot be told."""
     found: list[Hashable] = []
+    first: dict[int, int] = {}  # of what is in several places, which ones these are
     for name, module in network.named_modules(remove_duplicate=False):
-        found.append((name, type(module)))
+        if not _has_name(type(module)):
+            return None
+        found.append((name, type(module), first.setdefault(id(module), len(first))))
         for key, value in vars(module).items():
             if key in OF_MODULES:
                 continue
             if not isinstance(value, (*PLAIN, str, tuple, torch.dtype)) and not is_known(value):
                 return None
             found.append((key, value if callable(value) else repr(value)))
-    weights = [*network.named_parameters(), *network.named_buffers()]
-    return (*found, *((name, each.shape, each.dtype, each.requires_grad) for name, each in weights))
+    weights = [
+        *network.named_parameters(remove_duplicate=False),
+        *network.named_buffers(remove_duplicate=False),
+    ]
+    for name, each in weights:
+        found.append((name, each.shape, each.dtype, each.requires_grad, first.setdefault(id(each), len(first))))
+    return tuple(found)
+
+
+def _has_name(kind: type) -> bool:
+    """A class that was made for one object, as torch.nn.utils.parametrize does, is not found in its module."""
+    found: object = sys.modules.get(kind.__module__)
+    for name in kind.__qualname__.split("."):
+        found = getattr(found, name, None)
+    return found is kind
 
 
 OF_MODULES = frozenset(vars(nn.Module()))  # what each has: its mode, its weights, buffers, modules and hooks

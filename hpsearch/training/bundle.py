@@ -166,7 +166,10 @@ def time_trials(task: Task, trials: Trials, engine: Engine) -> Timing:
     counts = [max(1, round(BLOCK / _seconds(way, 1, engine))) for way in ways]
     blocks = [[_seconds(way, count, engine) for way, count in zip(ways, counts, strict=True)] for _ in range(BLOCKS)]
     steps = [statistics.median(each) for each in zip(*blocks, strict=True)]
-    evaluations = [_seconds(lambda: one.evaluate("val"), 1, engine), _seconds(pack.evaluate, 1, engine)]
+    evaluate: Sequence[Callable[[], object]] = (lambda: one.evaluate("val"), pack.evaluate)
+    for way in (*evaluate, pack.evaluate):  # what a process, or a pack, does once
+        way()
+    evaluations = [_seconds(way, 1, engine) for way in evaluate]
     alone, together = map(Way, (begin_alone, begin_pack), steps, evaluations)
     return Timing(len(trials), pack.steps, data, alone, together)
 

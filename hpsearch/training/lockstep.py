@@ -46,6 +46,7 @@ def lockstep(
     """
     runs: dict[int, Run] = {}
     ended: dict[int, Outcome] = {}
+    over = Progress()  # of those
     epoch = 0
     try:
         for seed in seeds:
@@ -60,19 +61,20 @@ def lockstep(
                     while not run.done and run.epoch < epoch + run.ahead:
                         run.run_epoch()
                         if run.progress.done and not run.done:
-                            yield None, {}, {}, Progress.of(run.progress for run in runs.values())
+                            yield None, {}, {}, Progress.of([over, *(each.progress for each in runs.values())])
                     if run.done:
                         ended[seed] = run.outcome()
                 except Exception as error:
                     ended[seed] = failed(error)
                 if seed in ended:
+                    over = Progress.of([over, run.progress])
                     runs.pop(seed).close()
             if not runs:
                 yield None, ended, {}, Progress()
                 return
             progress = Progress.of(run.progress for run in runs.values())
             yield epoch, ended, {seed: run.stopped(epoch) for seed, run in runs.items()}, progress
-            ended = {}
+            ended, over = {}, Progress()
     finally:
         for run in runs.values():
             run.close()

@@ -54,5 +54,5 @@ class Outcome:
 
 
 def finite_or_none(value: float) -> float | None:
-    """JSON has no NaN: a value that is not finite is not known."""
-    return value if math.isfinite(value) else None
+    """JSON has no NaN: a value that is not finite is not known. A checkpoint has Python's own numbers only."""
+    return float(value) if math.isfinite(value) else None

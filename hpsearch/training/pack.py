@@ -90,7 +90,7 @@ class TrialReport:
 class Stage:
     """A piece of a pack. ended: trials that ended in it. milestone: the epoch at which the others wait, and waiting:
     what each would come to if it were stopped there; None and empty where nothing waits. progress: of the trials that
-    have not ended. refused: why a bundle's packs are to be trained one by one; raised: it was an exception.
+    are not told as ended. refused: why a bundle's packs are to be trained one by one; raised: it was an exception.
     """
 
     ended: tuple[TrialReport, ...]
@@ -167,11 +167,11 @@ def _run_bundle(order: PackOrder, store: MakeStore) -> Generator[tuple[int | Non
     trials = [(Settings.merge(params), seed) for params, seed in order.bundle]
     engine = Engine.choose(order.device, trials[0][0].precision, order.engine)
     keep_memory()
-    if order.pack == "auto":
+    keep = Checkpoint(store(Path(order.checkpoint)), identity(task, trials, engine)) if order.checkpoint else None
+    if order.pack == "auto" and (keep is None or keep.load() is None):  # what has begun goes on
         refusal = timing(task, order.options, trials, engine).refusal(trials)
         if refusal is not None:
             raise NotStackable(refusal)
-    keep = Checkpoint(store(Path(order.checkpoint)), identity(task, trials, engine)) if order.checkpoint else None
     pack = PackRun(task, trials, order.device, engine, keep)
     milestones = None if order.milestones is None else Milestones(**order.milestones)
     milestone: int | None = 0

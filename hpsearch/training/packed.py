@@ -109,8 +109,8 @@ class PackRun:
 
     @property
     def progress(self) -> Progress:
-        """Of the trials that have not ended."""
-        return Progress.of(self.trials[place].progress for place in self._going())
+        """Of all trials: what has ended is told with the others."""
+        return Progress.of(trial.progress for trial in self.trials)
 
     def outcomes(self) -> list[Outcome]:
         """Of the trials that have ended, in the order in which they were given."""
@@ -170,6 +170,8 @@ class PackRun:
 
     def _pause(self) -> None:
         """What the trials took since _resume() is shared out."""
+        if self.engine.device.type == "cuda":
+            torch.cuda.synchronize(self.engine.device)
         going = self._going()
         share = (time.perf_counter() - self._since) / len(going)
         peak = peak_memory(self.engine.device, self._was_reset)
@@ -215,6 +217,8 @@ class PackRun:
         self._resume()
 
     def _evaluate(self, name: str, wanted: Sequence[bool]) -> list[dict[str, float]]:
+        left = min(self.trials[place].settings.epochs for place in self.rows) - self.epoch
+        self.stack.evaluations = left if name == "val" else 0
         splits = [self.trials[place].splits[name] for place in self.rows]
         found = evaluate_stack(self.task, self.stack, self.state.weights, splits, wanted)
         return [{f"{name}_{metric}": value for metric, value in row.items()} for row in found]
@@ -222,8 +226,7 @@ class PackRun:
     def _count(self) -> None:
         """What hangs on the trials that are left: their settings as numbers, (K, 1) each, and how long they stay."""
         settings = [self.trials[place].settings for place in self.rows]
-        self.stack.evaluations = min(each.epochs for each in settings) - self.epoch
-        self.stack.ahead = self.stack.evaluations * self.steps
+        self.stack.ahead = (min(each.epochs for each in settings) - self.epoch) * self.steps
         like = self.state.weights
         self.numbers = {
             name: like.new_tensor([getattr(each, name) for each in settings]).unsqueeze(1) for name in NUMBERS

@@ -146,7 +146,7 @@ class Stack:
 
     def measure(self, weights: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Every metric of each trial, (K,), in evaluation mode; each tensor of the batch is (K, B, ...)."""
-        if self._metric_names is None:  # a list of operations does not say them
+        if not self._is_known or self._metric_names is None:  # a list of operations does not say them
             found = self._measure(weights, self.others, batch)
             self._metric_names = list(found)
             return found
@@ -244,7 +244,7 @@ _GRAPHS: list[tuple[Callable[[], object], Graphs]] = []  # of the task that was 
 
 
 def _graphs(task: Task) -> Graphs:
-    """Shared by the task's packs: what each computes is checked by each (hpsearch.optim.traced)."""
+    """Shared by the task's packs."""
     for last, graphs in _GRAPHS:
         if last() is task:
             return graphs

@@ -54,7 +54,8 @@ class Trial:
 
     @property
     def progress(self) -> Progress:
-        epochs = self.settings.epochs
+        """All of it, where the trial is done: also one that has diverged before its last epoch."""
+        epochs = self.epoch if self.done else self.settings.epochs
         return Progress(self.epoch / epochs, (self.epoch - self.begun) / epochs)
 
     def draw_batches(self, start: int = 0) -> Iterator[Batch]:
@@ -91,7 +92,7 @@ class Trial:
         """What the trial comes to if it ends here, at that epoch: curve and cost, and no metrics, as none is final."""
         names = [*(f"{split}_{name}" for split in ("val", "test") for name in self.task.metrics), "train_loss"]
         metrics = dict.fromkeys(names)
-        curve = {name: list(values) for name, values in self.curve.items()}
+        curve = {name: values[:epoch] for name, values in self.curve.items()}  # from a checkpoint it may be longer
         return Outcome("stopped", epoch, self.settings.epochs, metrics, self.meter.read(), curve)
 
     def conclude(self, tested: Mapping[str, float] | None) -> Outcome:

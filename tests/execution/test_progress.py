@@ -1,5 +1,7 @@
 """How long a run will still take, from what ended and from how far the others are."""
 
+import time
+from datetime import UTC, datetime
 from types import SimpleNamespace
 
 import pytest
@@ -40,9 +42,9 @@ def pack(arm, done, here):
     return RunningPack(arm, {}, (0,), 0.0, 1, 4, Progress(done, here))
 
 
-def ended(arm, seconds):
+def ended(arm, seconds, **more):
     metrics, cost, sampling = {"val_accuracy": 0.5}, {"seconds": seconds}, {"confirm": False}
-    return Result(arm, arm, arm, {}, {}, 0, sampling, "complete", metrics=metrics, cost=cost)
+    return Result(arm, arm, arm, {}, {}, 0, sampling, "complete", metrics=metrics, cost=cost, **more)
 
 
 def test_nothing_is_known_before_an_epoch_has_ended(run):
@@ -66,3 +68,17 @@ def test_trials_that_ended_say_what_their_arm_takes(run):
     # 15 s of training ended and half a trial of b, 5 s, is behind: 20 s of training in 10 s.
     assert run.left(10, pack("b", 0.5, 0.5)) == pytest.approx((left - 5) * 10 / 20)
     assert run.left(10) == pytest.approx(left * 10 / 15)
+
+
+def test_an_arm_of_which_all_have_failed_takes_what_the_others_take(run):
+    run.add(ended("a", None), ended("b", 10.0))
+    assert run.left(10) == pytest.approx((9 * 10 + 9 * 10) * 10 / 10)
+
+
+@pytest.mark.parametrize("together, counted", [(False, 40), (True, 10)])
+def test_what_earlier_runs_trained_of_a_trial_says_nothing_of_the_pace(run, together, counted):
+    started = datetime.fromtimestamp(time.time() - 40, UTC).isoformat()
+    bundle = {"key": "k", "trials": 4, "together": together}
+    run.add(ended("a", 100.0, started=started, bundle=bundle))
+    # 19 trials of 100 s are left; this run has trained some of one, or a share of a bundle, for 40 s.
+    assert run.left(40) == pytest.approx(19 * 100 * 40 / counted, rel=0.01)

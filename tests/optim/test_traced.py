@@ -233,6 +233,23 @@ def layers():
     yield nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 4))
 
 
+def tied(to):
+    """Three layers, of which the last one has the weight of another one."""
+    network = nn.Sequential(nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4), nn.ReLU(), nn.Linear(4, 4))
+    if to is not None:
+        network[4].weight = network[to].weight
+    return network
+
+
+def test_whose_weight_is_shared_counts_too():
+    found = [structure(tied(to)) for to in (None, 0, 2)]
+    assert len(set(found)) == 3 and found == [structure(tied(to)) for to in (None, 0, 2)]
+
+
+def test_of_a_class_that_was_made_for_one_object_the_structure_is_not_known():
+    assert structure(nn.Sequential(nn.utils.parametrizations.weight_norm(nn.Linear(4, 4)))) is None
+
+
 def test_networks_that_may_compute_otherwise_are_of_another_structure():
     ones, others = list(map(structure, layers())), list(map(structure, layers()))
     assert None not in ones and ones == others  # whatever their weights

@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from hpsearch.hyperparameters import Settings
+from hpsearch.optim.traced import Traced
 from hpsearch.tasks.breast_cancer import BreastCancer
 from hpsearch.training import bundle
 from hpsearch.training.bundle import DATA, Timing, Way, timing
@@ -56,8 +57,8 @@ def test_at_a_milestone_all_wait_also_those_that_have_diverged():
     settings = [{**SETTINGS[0], "epochs": 3}, {**SETTINGS[1], "epochs": 3, "lr": 1e30}]
     wanted = order(settings, options={"width": 4}, pack=4, milestones={"grace": 1, "reduction": None})
     stages = list(run_pack(wanted))
-    # Trials' worth of epochs, two of four trials having diverged in the first.
-    done = [2 / 3, 2 / 3, 4 / 3, 4 / 3, 0, 0]
+    # Trials' worth of epochs: two of four diverge in the first and are done, until all are told as ended.
+    done = [8 / 3, 8 / 3, 10 / 3, 10 / 3, 4, 0]
     assert [stage.progress for stage in stages] == [pytest.approx((each, each)) for each in done]
     first, second, last = stages[1::2]
     assert [stage.milestone for stage in (first, second, last)] == [1, 2, None]
@@ -83,6 +84,23 @@ def test_it_is_timed_what_is_quicker():
     alone, together = found.seconds(trials)
     assert found.refusal(trials) is None and together < alone  # steps of next to no work
     assert (found.trials, found.steps) == (32, 6)
+
+
+def test_what_is_done_once_is_not_timed_as_a_part_of_each_evaluation(monkeypatch):
+    monkeypatch.setattr("hpsearch.training.evaluation.EVALUATION_BATCH", 20)
+    inside, traced, seconds, trace = [False], [], bundle._seconds, Traced._trace
+
+    def timing(*given):
+        inside[0] = True
+        found = seconds(*given)
+        inside[0] = False
+        return found
+
+    monkeypatch.setattr(bundle, "_seconds", timing)
+    monkeypatch.setattr(Traced, "_trace", lambda *given: traced.append(inside[0]) or trace(*given))
+    trials = [(replace(settings, epochs=100), seed) for settings, seed in TRIALS]
+    bundle.time_trials(BreastCancer(width=4), trials, CPU)
+    assert traced == [False] * 2  # a step, and evaluations of 20 samples
 
 
 @pytest.mark.parametrize(

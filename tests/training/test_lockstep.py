@@ -87,6 +87,13 @@ def test_at_a_milestone_every_seed_says_what_it_would_come_to():
     stages.close()
 
 
+def test_what_has_ended_counts_until_it_is_told():
+    made = {seed: Settings.merge({"epochs": epochs}) for seed, epochs in ((0, 1), (1, 4))}
+    stages = list(lockstep((0, 1), lambda seed: start(Digits(), made[seed], seed), failed, Milestones(2, 2.0)))
+    assert [(milestone, *ended, *waiting) for milestone, ended, waiting, _ in stages if ended] == [(2, 0, 1), (None, 1)]
+    assert [progress.done for *_, progress in stages] == [1.25, 1.5, 0.5, 0.75, 0]
+
+
 def test_a_function_that_ends_at_a_milestone_is_not_asked_about():
     stages = list(lockstep((0,), functions(drawing, epochs=4), failed, Milestones(2, 2.0)))
     assert [milestone for milestone, *_ in stages] == [2, None]

@@ -363,7 +363,7 @@ def test_the_operations_of_an_evaluation_are_noted_down_once_too(monkeypatch):
     calls, real, task, found = [], Stack._measure, Small(), []
     monkeypatch.setattr(Stack, "_measure", lambda *given: calls.append(0) or real(*given))
     for _ in range(3):
-        found.append(train_pack(task, [(settings(epochs=WORTH), seed) for seed in (0, 1)]))
+        found.append(train_pack(task, [(settings(epochs=WORTH + 1), seed) for seed in (0, 1)]))
         calls.append("pack")
     # A pack's first one says the names; then it is noted down, and compared.
     assert "".join(map(str, calls)) == "000pack0pack0pack"

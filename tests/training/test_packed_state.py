@@ -3,11 +3,13 @@
 import json
 from dataclasses import asdict, replace
 
+import numpy
 import pytest
 import torch
 
 from hpsearch.hyperparameters import Settings
 from hpsearch.training import checkpoint
+from hpsearch.training.bundle import Timing
 from hpsearch.training.checkpoint import Checkpoint
 from hpsearch.training.pack import PackOrder, run_pack
 from hpsearch.training.packed import PackRun
@@ -87,7 +89,9 @@ def results(stage):
     """Without what was measured."""
     found = [asdict(report.outcome) for report in (*stage.ended, *stage.waiting)]
     for outcome in found:
-        outcome["cost"] = outcome["cost"]["backward_samples"]
+        spent = outcome.pop("cost")["backward_samples"]
+        if stage.milestone is None:  # at a milestone before the checkpoint more is spent than until there
+            outcome["cost"] = spent
     return stage.milestone, json.loads(json.dumps(found))
 
 
@@ -121,11 +125,10 @@ def test_a_bundle_goes_on_and_waits_at_every_milestone_again(tmp_path, monkeypat
     again = list(map(results, filter(tells, stages)))
     assert steps == list(range(13, 27))
     assert [milestone for milestone, _ in again] == ([None] if milestones is None else [1, 2, None])
-    assert again[-1] == whole[-1]
-    # Epochs of three trials: the second one diverges in the first epoch, and the checkpoint was in the next one.
-    assert [stage.progress for stage in stages if not tells(stage)] == [
-        pytest.approx((epoch * 2 / 3, (epoch - 1) * 2 / 3)) for epoch in (2,)
-    ] + [(0, 0)]
+    assert again == whole  # also what was told of milestones before the checkpoint
+    # Three trials of three epochs: the second one diverges in the first epoch, and the checkpoint is of the next one.
+    progress = [stage.progress for stage in stages if not tells(stage)]
+    assert progress == [pytest.approx((2 * 2 / 3 + 1, 2 * 1 / 3)), pytest.approx((3, 2 * 2 / 3))]
 
 
 def test_another_bundles_checkpoint_is_not_read(tmp_path, monkeypatch):
@@ -133,3 +136,29 @@ def test_another_bundles_checkpoint_is_not_read(tmp_path, monkeypatch):
     killed(monkeypatch, wanted, 13)
     other = replace(wanted, bundle=wanted.bundle[:2])
     assert told(other) == told(replace(other, checkpoint=""))
+
+
+@pytest.mark.parametrize("pack", ["auto", 3])
+def test_a_bundle_that_has_begun_is_not_asked_again_whether_it_is_worth_it(tmp_path, monkeypatch, pack):
+    wanted = order(tmp_path)
+    killed(monkeypatch, wanted, 13)
+    timed = []
+    monkeypatch.setattr("hpsearch.training.pack.timing", lambda *_: timed.append(0) or Timing(why="it is not"))
+    stages = list(run_pack(replace(wanted, pack=pack)))
+    assert len(stages[-1].ended) == 3 and not timed
+    (tmp_path / "bundle.pt").unlink()
+    (stage,) = run_pack(replace(wanted, pack="auto"))
+    assert stage.refused == "it is not"
+
+
+def test_numbers_of_numpys_are_kept_too(tmp_path):
+    class Summing(Drawing):
+        def summarize(self, means):
+            return {name: numpy.float64(value) for name, value in means.items()}
+
+    def run(at):
+        return PackRun(Summing(), trials("sgd", {}, DIVERGES), checkpoint=Counted(tmp_path / "pack.pt", at))
+
+    with pytest.raises(Stop):
+        finish(run(13))
+    assert run(99).epoch == 1
