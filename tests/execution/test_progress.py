@@ -1,6 +1,5 @@
 """How long a run will still take, from what ended and from how far the others are."""
 
-import time
 from datetime import UTC, datetime
 from types import SimpleNamespace
 
@@ -76,9 +75,10 @@ def test_an_arm_of_which_all_have_failed_takes_what_the_others_take(run):
 
 
 @pytest.mark.parametrize("together, counted", [(False, 40), (True, 10)])
-def test_what_earlier_runs_trained_of_a_trial_says_nothing_of_the_pace(run, together, counted):
-    started = datetime.fromtimestamp(time.time() - 40, UTC).isoformat()
+def test_what_earlier_runs_trained_of_a_trial_says_nothing_of_the_pace(run, monkeypatch, together, counted):
+    monkeypatch.setattr(progress.time, "time", lambda: 1_000_040.0)
+    started = datetime.fromtimestamp(1_000_000, UTC).isoformat()
     bundle = {"key": "k", "trials": 4, "together": together}
     run.add(ended("a", 100.0, started=started, bundle=bundle))
     # 19 trials of 100 s are left; this run has trained some of one, or a share of a bundle, for 40 s.
-    assert run.left(40) == pytest.approx(19 * 100 * 40 / counted, rel=0.01)
+    assert run.left(40) == pytest.approx(19 * 100 * 40 / counted)
