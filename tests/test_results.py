@@ -11,6 +11,7 @@ import pandas
 import pytest
 
 from hpsearch.analysis.configurations import summarize
+from hpsearch.checkpoints import checkpoint_of, remove_checkpoints
 from hpsearch.errors import InputError, RunError
 from hpsearch.identity import Identity
 from hpsearch.interchange import export_run, import_run
@@ -19,11 +20,9 @@ from hpsearch.results import (
     Result,
     RunFolder,
     belonging,
-    checkpoint_of,
     is_running,
     load,
     read_results,
-    remove_checkpoints,
     to_table,
 )
 from hpsearch.study import Recorded, Stopping, parse_study
@@ -304,6 +303,7 @@ sys.path.insert(0, {str(Path(__file__).parent)!r})
 from pathlib import Path
 from test_results import result
 from hpsearch.results import RunFolder
+from hpsearch.checkpoints import checkpoint_of, remove_checkpoints
 from hpsearch.errors import RunError
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 try:

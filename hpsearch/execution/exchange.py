@@ -14,9 +14,10 @@ import torch
 
 from hpsearch import __version__
 from hpsearch.check import COSTS, Checked
+from hpsearch.checkpoints import checkpoint_of
 from hpsearch.execution.capacity import Capacity
 from hpsearch.planning import Bundle, Pack
-from hpsearch.results import Result, checkpoint_of
+from hpsearch.results import Result
 from hpsearch.sampling import Params
 from hpsearch.training.engine import SWITCHES
 from hpsearch.training.pack import PackOrder

@@ -18,6 +18,7 @@ import torch
 from hpsearch import __version__
 from hpsearch.changes import describe_changes
 from hpsearch.check import Checked, check_study
+from hpsearch.checkpoints import checkpoint_of, remove_checkpoints
 from hpsearch.errors import InputError
 from hpsearch.execution.cluster import find_address, refuse_lost_folder
 from hpsearch.execution.hopeless import Hopeless
@@ -28,7 +29,7 @@ from hpsearch.execution.shipping import shipment
 from hpsearch.execution.temporary import held_session
 from hpsearch.interchange.mirror import Mirror
 from hpsearch.planning import Planner, bundle_size, has_bundles, total_trials
-from hpsearch.results import DONE, Result, RunFolder, belonging, checkpoint_of, read_results, remove_checkpoints
+from hpsearch.results import DONE, Result, RunFolder, belonging, read_results
 from hpsearch.status import failures
 from hpsearch.study import Bundles, Recorded, Study, build_study, later_version, load_study, read_study
 from hpsearch.tasks.registry import source_hash

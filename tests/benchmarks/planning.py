@@ -12,9 +12,10 @@ import time
 from pathlib import Path
 
 from hpsearch.check import Checked
+from hpsearch.checkpoints import remove_checkpoints
 from hpsearch.identity import Identity
 from hpsearch.planning import Pack, Planner
-from hpsearch.results import Result, RunFolder, belonging, read_results, remove_checkpoints
+from hpsearch.results import Result, RunFolder, belonging, read_results
 from hpsearch.study import Recorded, parse_study
 
 SEEDS = 3

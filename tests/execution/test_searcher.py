@@ -10,13 +10,14 @@ import pytest
 import torch
 from ray.tune.search import Searcher
 
+from hpsearch.checkpoints import checkpoint_of
 from hpsearch.execution.capacity import Capacity, Offer
 from hpsearch.execution.exchange import Exchange
 from hpsearch.execution.searcher import NODES, PackSearcher
 from hpsearch.execution.shares import CONTEXT, HEADROOM, Shares
 from hpsearch.planning import Bundle, Configuration, Pack
 from hpsearch.planning.pack import Member
-from hpsearch.results import Result, checkpoint_of
+from hpsearch.results import Result
 from hpsearch.study import parse_study
 
 GIB = 2**30

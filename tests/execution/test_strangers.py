@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from hpsearch.check import check_study
+from hpsearch.checkpoints import remove_checkpoints
 from hpsearch.errors import InputError
 from hpsearch.identity import Identity
 from hpsearch.planning import Planner
-from hpsearch.results import Result, load, read_run, remove_checkpoints
+from hpsearch.results import Result, load, read_run
 from hpsearch.study import load_study, parse_study
 
 EVIL = """
