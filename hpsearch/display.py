@@ -115,7 +115,7 @@ def _age(pack: RunningPack) -> str:
 
 
 def _share(pack: RunningPack) -> str:
-    return f"{pack.share:.0%}" if pack.share else ""
+    return f"{100 * pack.share:.0f} %" if pack.share else ""
 
 
 def _last(status: RunStatus) -> str:
@@ -204,7 +204,7 @@ def _packs(status: RunStatus, rows: int) -> list[RenderableType]:
     """What trains now, the oldest first, a line each."""
     packs = status.now.packs if status.now is not None and status.running else ()
     shown = packs if len(packs) <= rows else packs[: rows - 1]
-    width = 5 if any(pack.share for pack in packs) else 0
+    width = 6 if any(pack.share for pack in packs) else 0
     lines: list[RenderableType] = [
         Text(f"{_age(pack):>12}{_share(pack):>{width}}  {describe_pack(pack)}", no_wrap=True, overflow="ellipsis")
         for pack in shown

@@ -128,9 +128,9 @@ def test_a_line_of_a_log_is_short_and_has_the_counts_and_the_best():
 
 def test_how_far_packs_are_is_told_where_it_is_known():
     seen, line = drawn(a_run(share=0.345), 120), log_line(a_run(share=0.345))
-    assert "8 packs in training, the oldest for 1 h 06 min (34%)" in line and "for 1 h 06 min (34%)" in seen[0]
-    assert any("1 h 06 min  34%  an-arm" in each for each in seen)
-    assert "%)" not in log_line(a_run())
+    assert "8 packs in training, the oldest for 1 h 06 min (34 %)" in line and "for 1 h 06 min (34 %)" in seen[0]
+    assert any("1 h 06 min  34 %  an-arm" in each for each in seen)
+    assert " %)" not in log_line(a_run())
 
 
 def test_packs_in_words():

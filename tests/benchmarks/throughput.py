@@ -116,7 +116,7 @@ def _shared(name: str, count: int) -> str:
     ]
     try:
         if any(_line(process) != "ready" for process in started):
-            return "no memory"
+            return "one died"  # of what, it has said
         for process in started:
             assert process.stdin is not None
             process.stdin.write("go\n")
