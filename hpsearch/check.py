@@ -19,6 +19,7 @@ from hpsearch.study import Arm, Study
 from hpsearch.tasks import Task, TrainFunction, is_task_class
 from hpsearch.tasks.trial_run import try_task
 from hpsearch.trackers import check_trackers
+from hpsearch.training.engine import SWITCHES
 from hpsearch.warm_start import WarmStart, read_warm_start
 from hpsearch.yamlfile import Document
 
@@ -167,10 +168,10 @@ def _check_function(study: Study) -> Iterator[Mistake]:
     for key in ("epochs", "batch_size"):
         if getattr(study.task, key) is not None:
             yield Mistake(("task", key), "a training function takes no such key", f"name; put {key} in an arm's fixed")
-    for key, default in (("channels_last", "auto"), ("tf32", "auto"), ("compile", False)):
-        if getattr(study.resources, key) != default:
-            rule = f"got {show(getattr(study.resources, key))}"
-            yield Mistake(("resources", key), rule, f"{show(default)}: a training function computes as it likes")
+    for key in SWITCHES:
+        value = getattr(study.resources, key)
+        if value != "auto" and not (key == "compile" and value is False):
+            yield Mistake(("resources", key), f"got {show(value)}", "auto: a training function computes as it likes")
     yield from _check_first_objective(study)
     for key in study.task.options:
         yield Mistake(("task", key), f"unknown key {key!r}", "name; a training function's params come from the arms")

@@ -132,7 +132,7 @@ class Resources(Model):
     retries: Annotated[int, whole(0, 100)] = 2
     channels_last: Literal["auto"] | bool = "auto"
     tf32: Literal["auto"] | bool = "auto"
-    compile: bool = False
+    compile: Literal["auto"] | bool = "auto"
 
     @model_validator(mode="before")
     @classmethod
@@ -144,7 +144,7 @@ class Resources(Model):
             number = isinstance(value, (int, kind)) and not isinstance(value, bool)
             if value != "auto" and not (number and low <= value <= 1_000_000):
                 raise rule(f"got {show(value)}", f"auto, or a {noun} >= {low}", key, near=nearest(value, ["auto"]))
-        for key in ("channels_last", "tf32"):
+        for key in ("channels_last", "tf32", "compile"):
             value = data.get(key, "auto") if isinstance(data, dict) else "auto"
             if value != "auto" and not isinstance(value, bool):
                 raise rule(f"got {show(value)}", "auto, true or false", key, near=nearest(value, ["auto"]))

@@ -17,8 +17,10 @@ if "HPSEARCH_CACHE" not in os.environ:
 # Folders and files that take half a minute or more begin first: at the end no process waits for the other for long.
 LONG = (
     "tests/execution/",
+    "tests/optim/test_compiled.py",
     "tests/tasks/test_template.py",
     "tests/test_wheel.py",
+    "tests/training/test_compiling.py",
     "tests/training/test_engine.py",
     "tests/training/test_packed.py",
 )

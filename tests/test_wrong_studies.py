@@ -349,6 +349,7 @@ TYPES = [
         "resources.concurrent: got 1.5",
         "auto, or a whole",
     ),
+    edit("compile", "concurrent: 1", "compile: yse # <-\n", "resources.compile: got 'yse'", "auto, true or false"),
     edit("retries", "concurrent: 1", "retries: -1 # <-\n", "resources.retries: got -1", "a whole number >= 0"),
     edit(
         "stopping-name",
@@ -757,7 +758,7 @@ FUNCTIONS = [
         "function-compile",
         "resources: {",
         "resources: {compile: true, ",
-        "resources.compile: got true; allowed: false: a training function computes as it likes",
+        "resources.compile: got true; allowed: auto: a training function computes as it likes",
     ),
     function("function-option", ":train'}", ":train', width: 3} # <-", "task.width: unknown key 'width'", "name"),
     function("function-cost-first", "{score: maximize}", "{seconds: minimize} # <-", "'seconds' is a cost", "a metric"),

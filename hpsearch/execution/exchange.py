@@ -53,7 +53,7 @@ class Exchange:
         arm = bundle.packs[0].configuration.arm
         members = tuple((self._params(arm, member.params), member.seed) for member in bundle.members)
         checkpoint = str(checkpoint_of(self._out, bundle.key))
-        return replace(self._blank, bundle=members, checkpoint=checkpoint, milestones=milestones)
+        return replace(self._blank, bundle=members, checkpoint=checkpoint, alike=bundle.alike, milestones=milestones)
 
     @cached_property
     def _blank(self) -> PackOrder:

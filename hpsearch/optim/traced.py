@@ -8,10 +8,8 @@ the same. A list is used only once a call of the function itself has given the s
 from __future__ import annotations
 
 import random
-import sys
 from collections import Counter, OrderedDict
 from collections.abc import Callable, Hashable, Iterable, Sequence
-from types import BuiltinFunctionType
 
 import numpy
 import torch
@@ -19,23 +17,23 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from hpsearch.optim.folded import has_hooks
+from hpsearch.optim.known import PLAIN
 
 KEPT = 64  # lists of operations, the ones used last
 WORTH = 64  # calls, from which on a list is worth noting down: that takes 0.1 to 0.2 s for a small network
 
-Compute = Callable[..., Sequence[Tensor]]
+Compute = Callable[..., Sequence[Tensor]]  # also a list of operations
 
 
 class Graphs:
     """Lists of operations by what they were made for, so that networks that are alike share them."""
 
     def __init__(self) -> None:
-        self._kept: OrderedDict[Hashable, GraphModule | None] = OrderedDict()
+        self._kept: OrderedDict[Hashable, Compute | None] = OrderedDict()
         self._calls: Counter[Hashable] = Counter()  # without a list
         self.checked: set[Hashable] = set()  # of networks whose structure says what they compute
 
-    def get(self, key: Hashable, make: Callable[[], GraphModule | None]) -> GraphModule | None:
+    def get(self, key: Hashable, make: Callable[[], Compute | None]) -> Compute | None:
         """None: what has this key is not to be had as a list of operations."""
         if key not in self._kept:
             self._kept[key] = make()
@@ -75,31 +73,40 @@ class Traced:
         alike: bool = False,
         ahead: Callable[[], int] = lambda: WORTH,
     ) -> None:
-        self._compute, self._held, self._kind, self._ahead = compute, list(held), kind, ahead
-        self._graphs = Graphs() if graphs is None else graphs
-        self._checked: set[Hashable] = self._graphs.checked if alike else set()
+        self.compute, self._held, self._kind, self._ahead = compute, list(held), kind, ahead
+        self.graphs = Graphs() if graphs is None else graphs
+        self.checked: set[Hashable] = self.graphs.checked if alike else set()
+        self._last: Compute | None = None
 
     def __call__(self, *tensors: Tensor) -> Sequence[Tensor]:
         if type(tensors[0]) is not Tensor:  # part of what is being traced
-            return self._compute(*tensors)
-        shapes = tuple((each.shape, each.stride(), each.dtype, each.device) for each in tensors)
-        key = self._kind, shapes
-        if not self._graphs.has(key, self._ahead()):
-            return self._compute(*tensors)
-        graph = self._graphs.get(key, lambda: self._trace(tensors))
+            return self.compute(*tensors)
+        key = self.key(tensors)
+        if not self.graphs.has(key, self._ahead()):
+            return self.compute(*tensors)
+        graph = self.graphs.get(key, lambda: self.trace(tensors))
+        self._last = graph
         if graph is None:
-            return self._compute(*tensors)
-        if key not in self._checked:
+            return self.compute(*tensors)
+        if key not in self.checked:
             return self._check(key, graph, tensors)
         with torch.no_grad():
-            found: Sequence[Tensor] = graph(*tensors)
-        return found
+            return graph(*tensors)
 
-    def _trace(self, tensors: Sequence[Tensor]) -> GraphModule | None:
+    @property
+    def operations(self) -> int:
+        """Of the list that was called last; 0 where none was."""
+        return len(self._last.graph.nodes) if isinstance(self._last, GraphModule) else 0
+
+    def key(self, tensors: Sequence[Tensor]) -> Hashable:
+        return self._kind, tuple((each.shape, each.stride(), each.dtype, each.device) for each in tensors)
+
+    def trace(self, tensors: Sequence[Tensor]) -> GraphModule | None:
+        """The list; None where it would not say all."""
         before = self._outside()
         try:
             # With tensors that have no numbers, whatever depends on numbers raises.
-            graph = make_fx(self._compute, tracing_mode="fake", _allow_non_fake_inputs=True)(*tensors)
+            graph = make_fx(self.compute, tracing_mode="fake", _allow_non_fake_inputs=True)(*tensors)
         except Exception:  # what cannot be noted down is computed as it is
             return None
         if not _same(before, self._outside()):
@@ -113,7 +120,7 @@ class Traced:
         graph.recompile()
         return graph
 
-    def _check(self, key: Hashable, graph: GraphModule, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    def _check(self, key: Hashable, graph: Compute, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         """Both ways, from the same generators. What `compute` does to the arguments is what holds."""
         before, found = self._outside(), []
         try:
@@ -123,13 +130,13 @@ class Traced:
                 found = [*graph(*copies), *copies]
         except Exception:  # out of memory, say
             copies = []
-        expected = self._compute(*tensors)
+        expected = self.compute(*tensors)
         after = [*expected, *tensors]
         same = len(found) == len(after) and all(map(_equal, found, after))
         if same and _same(before, self._outside()):
-            self._checked.add(key)
+            self.checked.add(key)
         else:
-            self._graphs.refuse(key)
+            self.graphs.refuse(key)
         return expected
 
     def _outside(self) -> list[object]:
@@ -140,61 +147,6 @@ class Traced:
                 named = getattr(owner, "__dict__", {}).items()
                 values += [value for name, value in named if isinstance(value, PLAIN) and name != "training"]
         return values
-
-
-PLAIN = (bool, int, float, complex, type(None))
-KNOWN = ("torch", "hpsearch")  # packages whose modules keep no state that operations do not show
-
-
-def known(network: nn.Module) -> bool:
-    """Whether all code that a call of the network runs is torch's or this package's. Others' may count calls, draw
-    numbers or keep tensors in ways that nobody sees from outside, and a list would go on with what it saw first.
-    """
-    for module in network.modules():
-        called = [value for value in vars(module).values() if callable(value) and not isinstance(value, nn.Module)]
-        if has_hooks(module) or not all(map(is_known, [type(module), *called])):
-            return False
-    return True
-
-
-def structure(network: nn.Module) -> Hashable | None:
-    """What decides what a known network computes, its weights and buffers aside; None where that cannot be told."""
-    found: list[Hashable] = []
-    first: dict[int, int] = {}  # of what is in several places, which ones these are
-    for name, module in network.named_modules(remove_duplicate=False):
-        if not _has_name(type(module)):
-            return None
-        found.append((name, type(module), first.setdefault(id(module), len(first))))
-        for key, value in vars(module).items():
-            if key in OF_MODULES:
-                continue
-            if not isinstance(value, (*PLAIN, str, tuple, torch.dtype)) and not is_known(value):
-                return None
-            found.append((key, value if callable(value) else repr(value)))
-    weights = [
-        *network.named_parameters(remove_duplicate=False),
-        *network.named_buffers(remove_duplicate=False),
-    ]
-    for name, each in weights:
-        found.append((name, each.shape, each.dtype, each.requires_grad, first.setdefault(id(each), len(first))))
-    return tuple(found)
-
-
-def _has_name(kind: type) -> bool:
-    """A class that was made for one object, as torch.nn.utils.parametrize does, is not found in its module."""
-    found: object = sys.modules.get(kind.__module__)
-    for name in kind.__qualname__.split("."):
-        found = getattr(found, name, None)
-    return found is kind
-
-
-OF_MODULES = frozenset(vars(nn.Module()))  # what each has: its mode, its weights, buffers, modules and hooks
-
-
-def is_known(what: object) -> bool:
-    """Whether a class or function is torch's, this package's, or no Python at all."""
-    module = getattr(what, "__module__", None) or ""
-    return isinstance(what, BuiltinFunctionType) or module.partition(".")[0] in KNOWN
 
 
 def _same(one: Sequence[object], other: Sequence[object]) -> bool:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from hpsearch.planning.books import Books
 from hpsearch.planning.bundles import chunks
 from hpsearch.planning.pack import ArmCount, Bundle, Configuration, Pack, place
-from hpsearch.planning.sizes import MAX_REPEATS, expected_sizes, new_ones, phase_sizes, trials_of
+from hpsearch.planning.sizes import MAX_REPEATS, expected_sizes, new_ones, phase_sizes, shapes_of, trials_of
 from hpsearch.planning.suggestions import Suggestions
 from hpsearch.results import Result
 from hpsearch.sampling import ADAPTIVE, FINITE, Sequence
@@ -30,6 +30,7 @@ class ArmPlan:
         self._suggestions = Suggestions(checked, arm, self._books)
         self._recorded = self._books.suggested()
         self._expected = expected_sizes(self._study, arm)
+        self._of_a_shape = trials_of(self._study, sum(self._expected)) // shapes_of(self._study, arm)
         self._notes: list[str] = []
         self._settled: set[str] = set()  # configurations whose first seeds are back
         self._second: deque[Configuration] = deque()  # those of which more seeds wait to be given
@@ -147,13 +148,19 @@ class ArmPlan:
                 self._settle(configuration)
         for chunk, packs in zip(found, left, strict=True):
             missing = tuple(pack for pack in packs if pack is not None)
-            bundle = Bundle(missing, chunk.members)
+            bundle = Bundle(missing, chunk.members, self._alike(len(chunk.members)))
             if len(chunk.members) == 1:
                 yield from missing
             elif bundle.key in self._books.one_by_one or (missing and self._kind(bundle) in self._refused):
                 yield from bundle.one_by_one()
             elif missing:
                 yield bundle
+
+    def _alike(self, trials: int) -> int:
+        """Of a bundle with so many: all trials of a shape where this is what most have; its own where it is a rest."""
+        seeds = len(self._study.first_seeds)
+        usual = seeds, seeds * -(-self._bundles // seeds)
+        return max(trials, self._of_a_shape) if trials in usual else trials
 
     def _kind(self, bundle: Bundle) -> tuple[Hashable, int, int]:
         """Shape, trials and epochs: whether one program is quicker hangs on nothing else, so that a run which is cut

@@ -54,11 +54,13 @@ class Bundle:
     """Packs whose trials are to be trained by one program: their networks and steps are of one shape.
 
     packs: what is left of them. members: all trials, in order. A bundle of which a part is done is trained whole again,
-    since the last bits of a trial hang on how many are beside it.
+    since the last bits of a trial hang on how many are beside it. alike: trials of which the plan may make bundles of
+    this shape and size.
     """
 
     packs: tuple[Pack, ...]
     members: tuple[Member, ...]
+    alike: int = 0
 
     @cached_property
     def key(self) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from collections.abc import Sequence as SequenceOf
 from typing import TYPE_CHECKING, TypeVar
 
+from hpsearch.hyperparameters import NOT_SHAPE
 from hpsearch.sampling import ADAPTIVE, FINITE, MAX_GRID, SAMPLERS, grid_size
 from hpsearch.space import Parameter, Value, active
 from hpsearch.study import Phase, Study
@@ -61,6 +62,13 @@ def most_trials(study: Study, arm: str) -> int:
 def trials_of(study: Study, configurations: int) -> int:
     confirm = min(study.confirm.top, configurations) * study.confirm.seeds if study.confirm else 0
     return configurations * len(study.first_seeds) + confirm
+
+
+def shapes_of(study: Study, arm: str) -> int:
+    """Shapes of a step (hpsearch.hyperparameters.Settings.shape) that an arm's trials may have."""
+    searched = study.arms[arm].parameters
+    levels = [_levels(parameter) or () for name, parameter in searched.items() if name not in NOT_SHAPE]
+    return math.prod(max(1, len(each)) for each in levels)
 
 
 def expected_sizes(study: Study, arm: str) -> list[int]:

@@ -3,28 +3,25 @@
 from __future__ import annotations
 
 import ctypes
-import hashlib
-import json
 import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Self, TypeVar
 
 import torch
 from torch.nn.modules.dropout import _DropoutNd
 
 from hpsearch import __version__
 from hpsearch.hyperparameters import Settings
-from hpsearch.tasks.data.cache import cache_folder
 from hpsearch.tasks.protocol import Task
 from hpsearch.tasks.registry import source_hash
 from hpsearch.training.engine import Engine
+from hpsearch.training.kept import kept
 from hpsearch.training.loop import TrialRun, start
 from hpsearch.training.packed import PackRun
 from hpsearch.training.stack import NotStackable
@@ -33,7 +30,7 @@ GAIN = 1.1  # times as many trials a second, at least: below, what was timed may
 LONGEST = 3600.0  # seconds: results of what one program trains come when all of it has ended
 STEP = 0.04  # seconds of a trial's step, from which on there is no fixed cost worth sharing
 DATA = 2**31  # bytes: each trial has its own, where they depend on the seed
-BLOCKS, BLOCK = 5, 0.03  # that are timed of either way, in turn, and seconds of each
+BLOCKS, BLOCK = 5, 0.03  # that are timed of each way, in turn, and seconds of each
 
 Trials = Sequence[tuple[Settings, int]]
 Run = TypeVar("Run", TrialRun, PackRun)
@@ -56,7 +53,7 @@ class Way:
 class Timing:
     """What was timed with so many trials: a trial alone, and all by one program; why not, where that is known before.
 
-    data: bytes of a trial's.
+    data: bytes of a trial's. operations: of the lists that a step of all is made of; 0 without such.
     """
 
     trials: int = 1
@@ -65,6 +62,12 @@ class Timing:
     alone: Way | None = None
     together: Way | None = None
     why: str | None = None
+    operations: int = 0
+
+    @classmethod
+    def of(cls, data: Mapping[str, Any]) -> Self:
+        ways = {name: None if data[name] is None else Way(**data[name]) for name in ("alone", "together")}
+        return cls(**{**data, **ways})
 
     def seconds(self, trials: Trials) -> tuple[float, float]:
         """What these take one after another, and by one program."""
@@ -88,61 +91,20 @@ class Timing:
 
 
 def timing(task: Task, options: Mapping[str, Any], trials: Trials, engine: Engine) -> Timing:
-    """What was timed on this machine before, in this process or another one, for trials like these; else what is now.
+    """Of trials like these on this machine."""
+    return kept(like(task, options, trials, engine), Timing, lambda: time_trials(task, trials, engine))
 
-    Kept, so that a run which goes on, or is made again, computes what it computed.
-    """
+
+def like(task: Task, options: Mapping[str, Any], trials: Trials, engine: Engine) -> dict[str, Any]:
+    """Whatever what is timed depends on."""
     kind = type(task)
-    like = {
+    return {
         "task": [kind.__module__, kind.__qualname__, source_hash(kind), dict(options)],
         "shape": trials[0][0].shape(),
         "trials": len(trials).bit_length(),
         "machine": [os.uname().nodename, _device_name(engine), torch.get_num_threads()],
         "engine": [engine.recorded(), str(torch.__version__), __version__],
     }
-    key = hashlib.sha256(json.dumps(like, sort_keys=True, default=str).encode()).hexdigest()[:32]
-    return _kept(cache_folder() / "bundles" / f"{key}.json", lambda: time_trials(task, trials, engine))
-
-
-_IN_PROCESS: dict[Path, Timing] = {}
-
-
-def _kept(path: Path, measure: Callable[[], Timing]) -> Timing:
-    """Of processes that time at once, the first one's counts for all. Kept in the process where the disk refuses."""
-    if path not in _IN_PROCESS:
-        found = _read(path)
-        if found is None:
-            found = measure()
-            with suppress(OSError):
-                _write(path, found)
-            found = _read(path) or found
-        _IN_PROCESS[path] = found
-    return _IN_PROCESS[path]
-
-
-def _write(path: Path, found: Timing) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        with beside.open("w") as file:
-            json.dump(asdict(found), file)
-            file.flush()
-            os.fsync(file.fileno())
-        os.link(beside, path)
-    except OSError:
-        if _read(path) is None:  # torn, or a file system without such links
-            beside.replace(path)
-    finally:
-        beside.unlink(missing_ok=True)
-
-
-def _read(path: Path) -> Timing | None:
-    try:
-        data = json.loads(path.read_text())
-        ways = {name: None if data[name] is None else Way(**data[name]) for name in ("alone", "together")}
-        return Timing(**{**data, **ways})
-    except (OSError, ValueError, KeyError, TypeError):
-        return None
 
 
 def time_trials(task: Task, trials: Trials, engine: Engine) -> Timing:
@@ -162,16 +124,20 @@ def time_trials(task: Task, trials: Trials, engine: Engine) -> Timing:
         pack, begin_pack = _begin(lambda: PackRun(task, trials, engine=engine), engine)
     except NotStackable as error:
         return Timing(why=str(error))
-    ways: Sequence[Callable[[], object]] = (one.probe, pack.probe)
-    counts = [max(1, round(BLOCK / _seconds(way, 1, engine))) for way in ways]
-    blocks = [[_seconds(way, count, engine) for way, count in zip(ways, counts, strict=True)] for _ in range(BLOCKS)]
-    steps = [statistics.median(each) for each in zip(*blocks, strict=True)]
+    steps = in_turn((one.probe, pack.probe), engine)
     evaluate: Sequence[Callable[[], object]] = (lambda: one.evaluate("val"), pack.evaluate)
     for way in (*evaluate, pack.evaluate):  # what a process, or a pack, does once
         way()
     evaluations = [_seconds(way, 1, engine) for way in evaluate]
     alone, together = map(Way, (begin_alone, begin_pack), steps, evaluations)
-    return Timing(len(trials), pack.steps, data, alone, together)
+    return Timing(len(trials), pack.steps, data, alone, together, operations=pack.stack.lists.operations)
+
+
+def in_turn(ways: Sequence[Callable[[], object]], engine: Engine, blocks: int = BLOCKS) -> list[float]:
+    """Seconds of a call of each: medians of so many blocks."""
+    counts = [max(1, round(BLOCK / _seconds(way, 1, engine))) for way in ways]
+    found = [[_seconds(way, count, engine) for way, count in zip(ways, counts, strict=True)] for _ in range(blocks)]
+    return [statistics.median(each) for each in zip(*found, strict=True)]
 
 
 def _begin(make: Callable[[], Run], engine: Engine) -> tuple[Run, float]:

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import nn
 
+from hpsearch.tasks.data.cache import cache_folder
+
 SWITCHES = ("channels_last", "tf32", "compile")
+PLACE = "TORCHINDUCTOR_CACHE_DIR"
 
 
 @dataclass(frozen=True)
 class Engine:
     """channels_last: for convolutions. tf32: fp32 products in TF32, on a GPU. compile: torch.compile, whose start pays
-    for long trials only. What is on is recorded with the result; the precision is a setting of the trial.
+    for long trials, and for bundles of which there are many. What is on is recorded with the result; the precision is a
+    setting of the trial.
     """
 
     device: torch.device
@@ -27,7 +32,7 @@ class Engine:
 
     @classmethod
     def choose(cls, device: str, precision: str = "fp32", switches: Mapping[str, Any] | None = None) -> Engine:
-        """switches: of SWITCHES to true, false or "auto": channels_last is on, and TF32 on a GPU.
+        """switches: of SWITCHES to true, false or "auto": channels_last is on, TF32 on a GPU, and compile off.
 
         On a CPU channels_last was measured too: thin ResNets take 0.7 to 0.8 of the time. TF32 rounds the factors of
         products to 10 bits, less than batches' noise; false gives the CPU's arithmetic.
@@ -45,6 +50,8 @@ class Engine:
             torch.backends.cuda.matmul.fp32_precision = precision
             torch.backends.cudnn.conv.fp32_precision = precision  # type: ignore[attr-defined]
             torch.backends.cudnn.rnn.fp32_precision = precision  # type: ignore[attr-defined]
+        if self.compile:
+            keep_compiled()
 
     def place(self, model: nn.Module) -> nn.Module:
         """The model on the device, in the memory format that its convolutions run fastest in."""
@@ -68,3 +75,15 @@ class Engine:
 
     def recorded(self) -> dict[str, bool]:
         return {name: getattr(self, name) for name in SWITCHES}
+
+
+def keep_compiled() -> None:
+    """What the compiler makes is kept beside the data, so that other processes and later runs do not pay again."""
+    from torch._inductor.runtime.cache_dir_utils import default_cache_dir
+
+    folder, theirs = cache_folder() / "compiled", default_cache_dir()
+    if os.environ.get(PLACE, theirs) != theirs:  # torch enters its own there, once it has looked
+        return
+    with suppress(OSError):
+        folder.mkdir(parents=True, exist_ok=True)
+        os.environ[PLACE] = str(folder)

@@ -18,8 +18,9 @@ import torch
 from hpsearch.hyperparameters import Settings
 from hpsearch.streams import GlobalGenerators
 from hpsearch.tasks import Task, TrainFunction, is_task_class, resolve
-from hpsearch.training.bundle import keep_memory, timing
+from hpsearch.training.bundle import Trials, keep_memory, timing
 from hpsearch.training.checkpoint import Checkpoint, identity
+from hpsearch.training.compiling import compiles
 from hpsearch.training.engine import Engine
 from hpsearch.training.function import run_function
 from hpsearch.training.function_run import FunctionRun
@@ -45,7 +46,8 @@ class PackOrder:
     training function must report. engine: of hpsearch.training.engine.SWITCHES. checkpoints: by seed, the file that a
     long trial is kept in. milestones: of hpsearch.training.milestones.Milestones, where the pack may be stopped early;
     None where it may not. bundle: where several packs are to be trained by one program, (params, seed) of each trial;
-    params, seeds and checkpoints are empty then, and checkpoint is its file. pack: resources.pack.
+    params, seeds and checkpoints are empty then, and checkpoint is its file. alike: trials of which the plan may make
+    bundles like this one. pack: resources.pack.
     """
 
     task: str
@@ -61,6 +63,7 @@ class PackOrder:
     milestones: Mapping[str, Any] | None = None
     bundle: tuple[tuple[Mapping[str, Any], int], ...] = ()
     checkpoint: str = ""
+    alike: int = 0
     pack: str | int = "auto"
 
     @classmethod
@@ -140,12 +143,13 @@ def run_bundle(order: PackOrder, store: MakeStore = File) -> Generator[Stage]:
     torch.set_num_threads(order.threads)
     started = _now()
     try:
-        for milestone, outcomes, progress in _run_bundle(order, store):
+        pack = _begin_bundle(order, store)
+        for milestone, outcomes, progress in _stages(pack, order.milestones):
             if not outcomes:
                 yield Stage((), progress=progress)
                 continue
             reports = tuple(
-                replace(_report(order, seed, outcome, started), place=place)
+                replace(_report(order, seed, outcome, started), place=place, engine=pack.engine.recorded())
                 for place, ((_, seed), outcome) in enumerate(zip(order.bundle, outcomes, strict=True))
             )
             yield Stage(reports) if milestone is None else Stage((), milestone, reports, progress)
@@ -157,23 +161,36 @@ def run_bundle(order: PackOrder, store: MakeStore = File) -> Generator[Stage]:
         yield Stage((), refused=lines.splitlines()[-1], raised=True)
 
 
-def _run_bundle(order: PackOrder, store: MakeStore) -> Generator[tuple[int | None, list[Outcome], Progress]]:
-    """At each milestone it, and what the trials would come to there; in the end None, and their outcomes. Between
-    these, after each epoch, None and nothing. And how far they are.
-
-    Raises NotStackable also where one after another they take less time.
-    """
+def _begin_bundle(order: PackOrder, store: MakeStore) -> PackRun:
+    """Raises NotStackable also where one after another the trials take less time."""
     task = _task(order.task, order.folder, json.dumps(dict(order.options), sort_keys=True))
     trials = [(Settings.merge(params), seed) for params, seed in order.bundle]
     engine = Engine.choose(order.device, trials[0][0].precision, order.engine)
     keep_memory()
-    keep = Checkpoint(store(Path(order.checkpoint)), identity(task, trials, engine)) if order.checkpoint else None
-    if order.pack == "auto" and (keep is None or keep.load() is None):  # what has begun goes on
-        refusal = timing(task, order.options, trials, engine).refusal(trials)
+    decides = order.pack == "auto" and order.engine.get("compile", "auto") == "auto"
+    engines = [engine, replace(engine, compile=True)] if decides else [engine]
+    begun = [each for each in engines if (keep := _keep(order, store, task, trials, each)) and keep.load() is not None]
+    if begun:  # it goes on as it began
+        engine = begun[0]
+    elif order.pack == "auto":
+        timed = timing(task, order.options, trials, engine)
+        refusal = timed.refusal(trials)
         if refusal is not None:
             raise NotStackable(refusal)
-    pack = PackRun(task, trials, order.device, engine, keep)
-    milestones = None if order.milestones is None else Milestones(**order.milestones)
+        if decides and compiles(task, order.options, trials, engine, timed, order.alike):
+            engine = engines[1]
+    return PackRun(task, trials, order.device, engine, _keep(order, store, task, trials, engine))
+
+
+def _keep(order: PackOrder, store: MakeStore, task: Task, trials: Trials, engine: Engine) -> Checkpoint | None:
+    return Checkpoint(store(Path(order.checkpoint)), identity(task, trials, engine)) if order.checkpoint else None
+
+
+def _stages(pack: PackRun, given: Mapping[str, Any] | None) -> Generator[tuple[int | None, list[Outcome], Progress]]:
+    """At each milestone it, and what the trials would come to there; in the end None, and their outcomes. Between
+    these, after each epoch, None and nothing. And how far they are.
+    """
+    milestones = None if given is None else Milestones(**given)
     milestone: int | None = 0
     while True:
         # All of them, also those before a checkpoint: whoever decides may have begun anew.

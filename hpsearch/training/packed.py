@@ -166,14 +166,14 @@ class PackRun:
 
     def _resume(self) -> None:
         self._was_reset = reset_peak_memory(self.engine.device)
-        self._since = time.perf_counter()
+        self._since = time.perf_counter() - self.stack.lists.compiling  # which a process does once, for many packs
 
     def _pause(self) -> None:
         """What the trials took since _resume() is shared out."""
         if self.engine.device.type == "cuda":
             torch.cuda.synchronize(self.engine.device)
         going = self._going()
-        share = (time.perf_counter() - self._since) / len(going)
+        share = (time.perf_counter() - self.stack.lists.compiling - self._since) / len(going)
         peak = peak_memory(self.engine.device, self._was_reset)
         for place in going:
             self.trials[place].meter.add(share, peak)
@@ -226,7 +226,7 @@ class PackRun:
     def _count(self) -> None:
         """What hangs on the trials that are left: their settings as numbers, (K, 1) each, and how long they stay."""
         settings = [self.trials[place].settings for place in self.rows]
-        self.stack.ahead = (min(each.epochs for each in settings) - self.epoch) * self.steps
+        self.stack.lists.ahead = (min(each.epochs for each in settings) - self.epoch) * self.steps
         like = self.state.weights
         self.numbers = {
             name: like.new_tensor([getattr(each, name) for each in settings]).unsqueeze(1) for name in NUMBERS

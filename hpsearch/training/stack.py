@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import copy
-import weakref
-from collections.abc import Callable, Hashable, Sequence
+from collections.abc import Hashable, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -14,10 +13,11 @@ from hpsearch.optim.folded import Weights, agree, in_double
 from hpsearch.optim.ghost import Direction
 from hpsearch.optim.ghost_model import KINDS
 from hpsearch.optim.sam_on import normalization
-from hpsearch.optim.traced import Compute, Graphs, Traced, is_known, known, structure
+from hpsearch.optim.traced import Compute
 from hpsearch.tasks.protocol import Batch, Task
 from hpsearch.training.engine import Engine
 from hpsearch.training.ghosts import Ghosts
+from hpsearch.training.lists import Lists
 from hpsearch.training.programs import ByFolding, ByFunc, Measured, Program, without_dropout
 
 FEW = 8  # samples on which the two programs are compared
@@ -69,12 +69,12 @@ class Stack:
             moved = [size * [name in self.moved] for name, size in zip(self.names, self._sizes, strict=True)]
             self.only = torch.tensor(sum(moved, []), device=self.weights.device)
         self._func = ByFunc(self._module, self.names)
-        self._is_known = known(models[0]) and is_known(getattr(task.measure, "__func__", None))
-        self._structure = structure(models[0]) if self._is_known else None
+        self.lists = Lists(task, models[0], engine, len(models))
+        self.whole = engine.compile and not self.lists.any  # the compiler is given steps as they are, and watches them
         self.folded = self._fold(sample)
-        self.ahead = self.evaluations = 0  # steps and evaluations that will follow with as many trials
-        self._gradients = self.traced(self._compute, "gradients")
-        self._metrics = self.traced(self._values, "metrics", lambda: self.evaluations)
+        self.evaluations = 0  # that will follow with as many trials
+        self._gradients = self.of_steps(self._compute, "gradients")
+        self._metrics = self.lists.of(self._values, "metrics", self._networks, lambda: self.evaluations)
         self._metric_names: list[str] | None = None
         self._ghosts: dict[Hashable, tuple[Ghosts, Compute] | None] = {}
         self._loses = False  # whether norms of ghosts lost digits in the step before
@@ -84,7 +84,7 @@ class Stack:
 
         updates: whether running statistics take part of this pass.
         """
-        if self.engine.compile:  # part of one graph
+        if self.whole:  # part of one graph
             return self.compute(weights, self.others, batch, updates)
         others = self.others if updates or not self._tracks else {k: v.clone() for k, v in self.others.items()}
         losses, found = self._gradients(weights, *others.values(), *batch)
@@ -95,22 +95,18 @@ class Stack:
         if self._tracks and not updates:
             others = {name: value.clone() for name, value in others.items()}
         # Under the compiler, torch.func's gradients: they are what it can make part of one graph.
-        program = self._func if self.folded is None or self.engine.compile else self.folded
+        program = self._func if self.folded is None or self.whole else self.folded
         with self.engine.autocast():
             losses, found = program.gradients(self.views(weights), others, batch)
         return losses, self.flat(found)
 
-    def traced(self, compute: Compute, kind: Hashable, ahead: Callable[[], int] | None = None) -> Compute:
-        """compute(*tensors), which uses these networks, as a list of operations where all its code is known; shared by
-        the task's stacks. ahead: calls that will follow, one a step unless given.
-        """
-        networks = self._module if self.folded is None else self.folded.folded
-        kind = kind, self._structure, self.folded is None, self.engine.precision
-        held = [self._module.task, networks]
-        if not self._is_known:
-            return compute
-        alike = self._structure is not None
-        return Traced(compute, held, _graphs(self._module.task), kind, alike, ahead or (lambda: self.ahead))
+    @property
+    def _networks(self) -> nn.Module:
+        return self._module if self.folded is None else self.folded.folded
+
+    def of_steps(self, compute: Compute, kind: Hashable) -> Compute:
+        """compute(*tensors), which uses these networks, as a list of operations where there is one."""
+        return self.lists.of_steps(compute, kind, self._networks)
 
     def shards(
         self, weights: Tensor, batch: Batch, num_shards: int, direction: Direction, keeps: bool
@@ -118,7 +114,7 @@ class Stack:
         """As hpsearch.optim.stacked.Networks has it, of networks that are folded; None for others, where shards are not
         equal, and where their copies of small weights would be large.
         """
-        if self.folded is None or self.engine.compile or self.engine.precision != "fp32":
+        if self.folded is None or self.whole or self.engine.precision != "fp32":
             return None
         if batch[0].shape[1] % num_shards:
             return None
@@ -128,13 +124,15 @@ class Stack:
         if kind not in self._ghosts:
             ghosts = Ghosts(self, num_shards, direction, keeps)
             small = ghosts.passes(*given).copied <= COPIES
-            self._ghosts[kind] = (ghosts, self.traced(ghosts, kind)) if small else None
+            self._ghosts[kind] = (ghosts, self.of_steps(ghosts, kind)) if small else None
         known = self._ghosts[kind]
         if known is None:
             return None
         ghosts, traced = known
-        lost, *found = traced(*given) if not self._loses else ghosts(*given, repairs=True)
-        if lost and not self._loses:
+        # Compiled, each step begins alike: its bits would hang on the one before, which a checkpoint does not tell.
+        repairs = self._loses and not self.engine.compile
+        lost, *found = traced(*given) if not repairs else ghosts(*given, repairs=True)
+        if lost and not repairs:
             lost, *found = ghosts(*given, repairs=True)
         self._loses = bool(lost)  # the next step is likely to do so, too
         losses, seen, *clean = found
@@ -146,7 +144,7 @@ class Stack:
 
     def measure(self, weights: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Every metric of each trial, (K,), in evaluation mode; each tensor of the batch is (K, B, ...)."""
-        if not self._is_known or self._metric_names is None:  # a list of operations does not say them
+        if not self.lists.any or self._metric_names is None:  # a list of operations does not say them
             found = self._measure(weights, self.others, batch)
             self._metric_names = list(found)
             return found
@@ -184,8 +182,7 @@ class Stack:
         Raises NotStackable, and torch.OutOfMemoryError as it comes: it says nothing of the network.
         """
         shapes = tuple((part.shape[1:], part.dtype, part.device) for part in sample)
-        tried, key = _graphs(self._module.task).checked, (self._structure, shapes, self.engine.precision)
-        if self._structure is not None and key in tried:
+        if self.lists.is_checked(shapes):
             return ByFolding(self._module, self.names)
         few = max(1, min(FEW, len(sample[0]) // 2))
         batch = tuple(torch.stack([part[:few], part[-few:]]) for part in sample)
@@ -201,7 +198,7 @@ class Stack:
         except Exception:  # a network, a task or a device that does not know float64
             agrees = self._agree(*given, strict=False)
         if agrees:
-            tried.add(key)
+            self.lists.note_checked(shapes)
         return ByFolding(self._module, self.names) if agrees else None
 
     def _agree(self, weights: Tensor, others: Weights, batch: Batch, strict: bool) -> bool:
@@ -238,21 +235,6 @@ class Stack:
         with torch.no_grad():
             metrics = program.measure(self.views(weights), others, batch)
         return [losses, *gradients, *metrics.values()]
-
-
-_GRAPHS: list[tuple[Callable[[], object], Graphs]] = []  # of the task that was stacked last
-
-
-def _graphs(task: Task) -> Graphs:
-    """Shared by the task's packs."""
-    for last, graphs in _GRAPHS:
-        if last() is task:
-            return graphs
-    try:
-        _GRAPHS[:] = [(weakref.ref(task), Graphs())]
-    except TypeError:  # it has __slots__
-        return Graphs()
-    return _GRAPHS[0][1]
 
 
 def _used(module: Measured, sample: Batch, engine: Engine) -> set[str]:

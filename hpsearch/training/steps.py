@@ -21,15 +21,16 @@ class Steps:
     """hpsearch.optim.stacked.step for the trials of one stack.
 
     With one shard a whole step is one list of operations (hpsearch.optim.traced). With more of them ghosts read
-    numbers, and without ghosts the list would be long: there the stack has a list of its gradients' alone.
+    numbers, and without ghosts the list would be long: there the stack has a list of its gradients' alone. Where there
+    are no lists, torch.compile is given the step as it is, and sees to it that this is what it still computes.
     """
 
     def __init__(self, rule: Rule, stack: Stack, task: Task, settings: Settings, trials: int) -> None:
         self._rule, self._stack = rule, stack
-        self._compiled = _compiled_step(type(task), settings.shape(), trials) if stack.engine.compile else None
+        self._compiled = _compiled_step(type(task), settings.shape(), trials) if stack.whole else None
         self._whole = {perturbs: _Whole(rule, stack, perturbs) for perturbs in (False, True)}
         alike = replace(rule, only=None)
-        self._traced = {key: stack.traced(whole, (alike, key)) for key, whole in self._whole.items()}
+        self._traced = {key: stack.of_steps(whole, (alike, key)) for key, whole in self._whole.items()}
 
     def __call__(self, state: State, numbers: Numbers, batch: Batch, perturbs: bool) -> Tensor:
         """Clean losses, (K,)."""

@@ -1,6 +1,6 @@
 """Trials a second of a pack over those of the same trials one after another, start and evaluations counted.
 
-    python -m tests.benchmarks.packs [TRIALS]
+    python -m tests.benchmarks.packs [TRIALS [EPOCHS]]
 
 Both on one thread, in turn, so that the machine's changes of speed hit both alike. Aims: 2.2 for SAM
 and F-SAM, 8 for 16 shards one after another. `memory` is what each trial of a pack adds to the process.
@@ -8,10 +8,14 @@ and F-SAM, 8 for 16 shards one after another. `memory` is what each trial of a p
 
 from __future__ import annotations
 
+import atexit
 import itertools
+import os
+import shutil
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping
 
@@ -28,7 +32,7 @@ from hpsearch.training.loop import train
 from hpsearch.training.packed import train_pack
 from tests.benchmarks.timing import Step, blocks, device_name, ratio
 
-EPOCHS, COUNT = 4, 8
+COUNT = 8
 METHODS = {
     "sgd": {},
     "sam": {"rho": 0.1},
@@ -36,49 +40,49 @@ METHODS = {
     **{f"{shards} shards": {"rho": 0.1, "num_shards": shards} for shards in (2, 4, 16, 128)},
     "16 shards, F-SAM": {"rho": 0.1, "num_shards": 16, "sigma": 1.0},
 }
-COMPILED = 2  # shards, beyond which the compiler takes minutes
 
 
-def main(trials: int = 15) -> None:
+def main(trials: int = 15, epochs: int = 4) -> None:
     torch.set_num_threads(1)  # as a worker has
-    print(f"\na pack of {trials} trials, batch 128, {EPOCHS} epochs, {device_name()}; compiled: seconds of compiling")
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = tempfile.mkdtemp()  # nothing is compiled yet
+    atexit.register(shutil.rmtree, os.environ["TORCHINDUCTOR_CACHE_DIR"], ignore_errors=True)
+    print(f"\na pack of {trials} trials, batch 128, {epochs} epochs, {device_name()}; compiled: seconds of compiling")
     print(f"{'':<20}{'':>14}{'ms a trial':>21}{'':>11}{'times as many trials a second, 95 %':>42}")
     columns = "".join(f"{name:>{width}}" for name, width in (("alone", 13), ("pack", 11), ("compiled", 11)))
     print(f"{'':<26}{columns}{'s':>11}{'pack':>22}{'compiled':>20}")
     for name, more in METHODS.items():
-        _compare(f"mlp, {name}", Digits("mlp", 0.3), more, trials)
+        _compare(f"mlp, {name}", Digits("mlp", 0.3), chosen(more, trials, epochs))
     print("shards of a trial alone one after another, as in the step that others have:")
     ghosts, loop.GHOSTS = loop.GHOSTS, sys.maxsize
     for name, more in METHODS.items():
         if more.get("num_shards", 1) >= ghosts:
-            _compare(f"mlp, {name}", Digits("mlp", 0.3), more, trials)
+            _compare(f"mlp, {name}", Digits("mlp", 0.3), chosen(more, trials, epochs))
     loop.GHOSTS = ghosts
     for name in ("sam", "16 shards"):
-        _compare(f"convnet, {name}", Digits("convnet", 0.3), METHODS[name], trials)
+        _compare(f"convnet, {name}", Digits("convnet", 0.3), chosen(METHODS[name], trials, epochs))
     for name in ("sam", "16 shards"):
         each = (_peak(name, 500) - _peak(name, 250)) / 250  # fewer are below what tracing needs
         print(f"memory, mlp, {name}: {each / 2**20:.1f} MiB a trial")
     _found()
 
 
-def chosen(more: Mapping[str, float], trials: int) -> list[tuple[Settings, int]]:
-    base = {"epochs": EPOCHS, "momentum": 0.9, "weight_decay": 5e-4}
+def chosen(more: Mapping[str, float], trials: int, epochs: int = 4) -> list[tuple[Settings, int]]:
+    base = {"epochs": epochs, "momentum": 0.9, "weight_decay": 5e-4}
     return [(Settings.merge({**base, **more, "lr": 0.1 / (1 + row % 5)}), row) for row in range(trials)]
 
 
-def _compare(title: str, task: Task, more: dict[str, float], trials: int) -> None:
-    together, few = chosen(more, trials), min(2, trials)
+def _compare(title: str, task: Task, together: list[tuple[Settings, int]]) -> None:
+    trials, few = len(together), min(2, len(together))
     compiled = Engine.choose("cpu", switches={"compile": True})
     contenders: dict[str, Step] = {
         "alone": lambda: [train(task, settings, seed) for settings, seed in together[:few]],
         "pack": lambda: train_pack(task, together),
+        "compiled": lambda: train_pack(task, together, engine=compiled),
     }
     for _ in range(3):  # a worker trains many: the operations of so short ones are noted down by the third
         contenders["pack"]()
     started = time.perf_counter()
-    if more.get("num_shards", 1) <= COMPILED:
-        contenders["compiled"] = lambda: train_pack(task, together, engine=compiled)
-        contenders["compiled"]()
+    contenders["compiled"]()
     compiling = time.perf_counter() - started
     found = blocks(contenders, count=COUNT, steps=1, warm=1)
     each = {
@@ -87,8 +91,7 @@ def _compare(title: str, task: Task, more: dict[str, float], trials: int) -> Non
     line = f"{title:<26}" + "".join(f"{statistics.median(times) * 1e3:>11.1f}" for times in each.values())
     gains = [ratio(each["alone"], times) for name, times in each.items() if name != "alone"]
     texts = [f"{middle:.2f} ({low:.2f} to {high:.2f})" for middle, low, high in gains]
-    compiled_after = f"{compiling:>11.0f}" if len(gains) > 1 else f"{'':>22}"
-    print(line + compiled_after + "".join(f"{text:>22}" for text in texts), flush=True)
+    print(line + f"{compiling:>11.0f}" + "".join(f"{text:>22}" for text in texts), flush=True)
 
 
 def _peak(name: str, trials: int) -> int:
@@ -124,4 +127,4 @@ def _found() -> None:
 
 
 if __name__ == "__main__":
-    main(*map(int, sys.argv[1:2]))
+    main(*map(int, sys.argv[1:3]))

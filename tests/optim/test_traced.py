@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import nn
 
-from hpsearch.optim.traced import KEPT, Graphs, Traced, structure
+from hpsearch.optim.known import structure
+from hpsearch.optim.traced import KEPT, Graphs, Traced
 
 
 class Counted:

@@ -84,6 +84,23 @@ def test_trials_of_a_bundle_have_one_shape_and_are_of_one_arm():
     assert len(given) < len({row.configuration_id for row in rows})
 
 
+@pytest.mark.parametrize(
+    "given, sizes",
+    [
+        # 11 configurations with 3 seeds, full with 7: bundles of 9, and what is left.
+        ({"names": ["sam"]}, {9: 33, 6: 6}),
+        ({"names": ["msam"]}, {9: 11, 6: 6, 3: 11}),
+        ({"names": ["sam"], "stopping": "{scheduler: asha}"}, {3: 33}),
+        ({"names": ["sam"], "sampling": "[{sampler: tpe, configurations: 4}]"}, {3: 12}),
+    ],
+    ids=["one shape", "three shapes", "may be stopped", "adaptive"],
+)
+def test_it_is_told_how_many_trials_bundles_of_its_kind_have(given, sizes):
+    found = bundles(train(checked(confirm="null", **given))[1])
+    assert {len(bundle.members): bundle.alike for bundle in found}.items() <= sizes.items()
+    assert max(len(bundle.members) for bundle in found) == max(sizes)
+
+
 @pytest.mark.parametrize("number", range(12))
 def test_whatever_is_killed_whenever_each_trial_had_the_same_trials_beside_it(number):
     draw = random.Random(number)

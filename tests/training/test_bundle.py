@@ -11,7 +11,7 @@ import torch
 from hpsearch.hyperparameters import Settings
 from hpsearch.optim.traced import Traced
 from hpsearch.tasks.breast_cancer import BreastCancer
-from hpsearch.training import bundle
+from hpsearch.training import bundle, kept
 from hpsearch.training.bundle import DATA, Timing, Way, timing
 from hpsearch.training.engine import Engine
 from hpsearch.training.loop import train
@@ -27,7 +27,7 @@ TRIALS = [(Settings.merge(given), seed) for given in SETTINGS for seed in (0, 1)
 def folder(tmp_path, monkeypatch):
     """An empty cache, and a process that has timed nothing."""
     monkeypatch.setenv("HPSEARCH_CACHE", str(tmp_path))
-    monkeypatch.setattr(bundle, "_IN_PROCESS", {})
+    monkeypatch.setattr(kept, "_IN_PROCESS", {})
     return tmp_path / "bundles"
 
 
@@ -88,7 +88,7 @@ def test_it_is_timed_what_is_quicker():
 
 def test_what_is_done_once_is_not_timed_as_a_part_of_each_evaluation(monkeypatch):
     monkeypatch.setattr("hpsearch.training.evaluation.EVALUATION_BATCH", 20)
-    inside, traced, seconds, trace = [False], [], bundle._seconds, Traced._trace
+    inside, traced, seconds, trace = [False], [], bundle._seconds, Traced.trace
 
     def timing(*given):
         inside[0] = True
@@ -97,7 +97,7 @@ def test_what_is_done_once_is_not_timed_as_a_part_of_each_evaluation(monkeypatch
         return found
 
     monkeypatch.setattr(bundle, "_seconds", timing)
-    monkeypatch.setattr(Traced, "_trace", lambda *given: traced.append(inside[0]) or trace(*given))
+    monkeypatch.setattr(Traced, "trace", lambda *given: traced.append(inside[0]) or trace(*given))
     trials = [(replace(settings, epochs=100), seed) for settings, seed in TRIALS]
     bundle.time_trials(BreastCancer(width=4), trials, CPU)
     assert traced == [False] * 2  # a step, and evaluations of 20 samples
@@ -147,7 +147,7 @@ class Unstackable(BreastCancer):
 def test_networks_that_are_not_bundled(task, says):
     for _ in range(2):
         assert says in timing(task(), {}, TRIALS, CPU).refusal(TRIALS)
-        bundle._IN_PROCESS.clear()  # read from the file
+        kept._IN_PROCESS.clear()  # read from the file
 
 
 @pytest.mark.parametrize("limit, says", [("STEP", "a step takes 0.0"), ("DATA", "their data would take 0.0 GiB")])
@@ -161,7 +161,7 @@ def test_what_was_timed_first_counts_for_every_process(folder, monkeypatch):
     times = iter([timed(3.0, 1.0), timed(1.0, 3.0), timed(1.0, 4.0)])
     monkeypatch.setattr(bundle, "time_trials", lambda *_: next(times))
     assert timing(TASK, {}, TRIALS, CPU) == timing(TASK, {}, TRIALS, CPU) == timed(3.0, 1.0)
-    bundle._IN_PROCESS.clear()  # another process
+    kept._IN_PROCESS.clear()  # another process
     assert timing(TASK, {}, TRIALS, CPU) == timed(3.0, 1.0)
     (file,) = folder.iterdir()
     theirs = file.read_text().replace("3.0", "5.0")
@@ -171,7 +171,7 @@ def test_what_was_timed_first_counts_for_every_process(folder, monkeypatch):
         return next(times)
 
     file.unlink()
-    bundle._IN_PROCESS.clear()
+    kept._IN_PROCESS.clear()
     monkeypatch.setattr(bundle, "time_trials", slower)
     assert timing(TASK, {}, TRIALS, CPU) == timed(5.0, 1.0) and os.listdir(folder) == [file.name]
 
@@ -182,12 +182,12 @@ def test_a_file_that_is_torn_is_replaced_and_links_are_not_needed(folder, monkey
     if broken == "torn":
         timing(TASK, {}, TRIALS, CPU)
         next(folder.iterdir()).write_text("{")
-        bundle._IN_PROCESS.clear()
+        kept._IN_PROCESS.clear()
     else:
-        monkeypatch.setattr(bundle.os, "link", refuse)
+        monkeypatch.setattr(kept.os, "link", refuse)
     assert timing(TASK, {}, TRIALS, CPU) == timed(1.0, 9.0)
     monkeypatch.setattr(bundle, "time_trials", None)
-    bundle._IN_PROCESS.clear()
+    kept._IN_PROCESS.clear()
     assert timing(TASK, {}, TRIALS, CPU) == timed(1.0, 9.0) and len(os.listdir(folder)) == 1
 
 

@@ -36,12 +36,12 @@ def same(one, two):
         assert first.cost.seconds > 0 and second.cost.seconds > 0
 
 
-def goes_on(chosen, store, at):
-    whole = finish(PackRun(Drawing(), chosen))
+def goes_on(chosen, store, at, engine=None):
+    whole = finish(PackRun(Drawing(), chosen, engine=engine))
     with pytest.raises(Stop):
-        finish(PackRun(Drawing(), chosen, checkpoint=Counted(store, at)))
+        finish(PackRun(Drawing(), chosen, engine=engine, checkpoint=Counted(store, at)))
     torch.manual_seed(99)  # the process that goes on has drawn something else
-    going_on = PackRun(Drawing(), chosen, checkpoint=Checkpoint(store, {"who": "me"}))
+    going_on = PackRun(Drawing(), chosen, engine=engine, checkpoint=Checkpoint(store, {"who": "me"}))
     assert going_on.epoch * going_on.steps + going_on.index == at
     same(whole, finish(going_on))
 
