@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Hashable
-from types import BuiltinFunctionType
 
 import torch
 from torch import nn
 
 from hpsearch.optim.folded import has_hooks
-
-PLAIN = (bool, int, float, complex, type(None))
-KNOWN = ("torch", "hpsearch")  # packages whose modules keep no state that operations do not show
+from hpsearch.optim.reading import PLAIN, Reader, is_known
 
 
-def known(network: nn.Module) -> bool:
-    """Whether all code that a call of the network runs is torch's or this package's. Others' may count calls, draw
-    numbers or keep tensors in ways that nobody sees from outside, and a list would go on with what it saw first.
+def known(network: nn.Module, task: object) -> bool:
+    """Whether all code that a step runs is torch's or this package's, or was read and found to keep nothing: what it
+    counts, draws from elsewhere or keeps nobody would see, and a list would go on with what it saw first.
+
+    task: its method measure(network, ...) is what is called.
     """
-    for module in network.modules():
-        called = [value for value in vars(module).values() if callable(value) and not isinstance(value, nn.Module)]
-        if has_hooks(module) or not all(map(is_known, [type(module), *called])):
+    modules = list(network.modules())
+    if any(map(has_hooks, modules)):
+        return False
+    objects = {id(each): each for each in (*modules, task)}
+    while True:
+        reader, before = Reader(list(objects.values())), len(objects)
+        if not reader.vouches("measure"):
             return False
-    return True
+        objects |= {id(each): each for each in reader.reached}
+        if len(objects) == before:
+            return True
 
 
 def structure(network: nn.Module) -> Hashable | None:
@@ -58,9 +63,3 @@ def _has_name(kind: type) -> bool:
 
 
 OF_MODULES = frozenset(vars(nn.Module()))  # what each has: its mode, its weights, buffers, modules and hooks
-
-
-def is_known(what: object) -> bool:
-    """Whether a class or function is torch's, this package's, or no Python at all."""
-    module = getattr(what, "__module__", None) or ""
-    return isinstance(what, BuiltinFunctionType) or module.partition(".")[0] in KNOWN

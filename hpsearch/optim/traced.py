@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.fx import GraphModule
 from torch.fx.experimental.proxy_tensor import make_fx
 
-from hpsearch.optim.known import PLAIN
+from hpsearch.optim.reading import PLAIN
 
 KEPT = 64  # lists of operations, the ones used last
 WORTH = 64  # calls, from which on a list is worth noting down: that takes 0.1 to 0.2 s for a small network

@@ -8,7 +8,7 @@ from collections.abc import Callable, Hashable
 from torch import nn
 
 from hpsearch.optim.compiled import Compiled
-from hpsearch.optim.known import is_known, known, structure
+from hpsearch.optim.known import known, structure
 from hpsearch.optim.traced import Compute, Graphs, Traced
 from hpsearch.tasks.protocol import Task
 from hpsearch.training.engine import Engine
@@ -21,7 +21,7 @@ class Lists:
     """
 
     def __init__(self, task: Task, network: nn.Module, engine: Engine, trials: int) -> None:
-        self.any = known(network) and is_known(getattr(task.measure, "__func__", None))
+        self.any = known(network, task)
         self.ahead = 0
         self._structure = structure(network) if self.any else None
         self._task, self._engine, self._trials = task, engine, trials

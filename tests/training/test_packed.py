@@ -331,7 +331,7 @@ def counted(monkeypatch):
     return calls
 
 
-@pytest.mark.parametrize("make", [plain, batch_norm])
+@pytest.mark.parametrize("make", [plain, batch_norm, lambda: Tied().double(), lambda: Positions(8).double()])
 def test_the_operations_of_a_step_are_noted_down_once_for_packs_that_are_alike(make, monkeypatch):
     task, calls, found = Small(make), counted(monkeypatch), []
     for rho in (0.1, 0.2, 0.3):
@@ -381,7 +381,7 @@ def test_a_network_is_folded_on_trial_once_for_each_structure(monkeypatch):
 
 
 class Counting(nn.Module):
-    """Not torch's own: nobody knows what it may keep."""
+    """It keeps a list."""
 
     def __init__(self):
         super().__init__()
@@ -392,8 +392,9 @@ class Counting(nn.Module):
         return inputs * (1.0 if len(self.calls) < 40 else 2.0)
 
 
-class Penalizing(Small):
+class Remembering(Small):
     def measure(self, model, *batch):
+        self.last = len(batch[0])
         return super().measure(model, *batch)
 
 
@@ -405,10 +406,10 @@ def hooked():
 
 @pytest.mark.parametrize(
     "task",
-    [Small(lambda: nn.Sequential(*plain(), Counting())), Penalizing(plain), Small(hooked)],
+    [Small(lambda: nn.Sequential(*plain(), Counting())), Remembering(plain), Small(hooked)],
     ids=["network", "measure", "hook"],
 )
-def test_code_of_others_is_called_in_every_step(task, monkeypatch):
+def test_code_that_is_not_vouched_for_is_called_in_every_step(task, monkeypatch):
     calls = counted(monkeypatch)
     train_pack(task, [(settings(rho=0.1, epochs=WORTH), seed) for seed in (0, 1)])
     assert len(calls) == 2 * WORTH
