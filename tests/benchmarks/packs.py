@@ -91,7 +91,7 @@ def _compare(title: str, task: Task, together: list[tuple[Settings, int]]) -> No
     line = f"{title:<26}" + "".join(f"{statistics.median(times) * 1e3:>11.1f}" for times in each.values())
     gains = [ratio(each["alone"], times) for name, times in each.items() if name != "alone"]
     texts = [f"{middle:.2f} ({low:.2f} to {high:.2f})" for middle, low, high in gains]
-    print(line + f"{compiling:>11.0f}" + "".join(f"{text:>22}" for text in texts), flush=True)
+    print(line + f"{compiling:>11.0f}" + "".join(f"{text:>24}" for text in texts), flush=True)
 
 
 def _peak(name: str, trials: int) -> int:
