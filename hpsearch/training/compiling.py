@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
@@ -16,7 +15,7 @@ from hpsearch.training.packed import PackRun
 
 EACH = 0.06  # seconds that compiling an operation of a list takes, about, with nothing of it in the compiler's cache
 BLOCKS = 15  # of steps that are timed: the two differ by less than bundles and single trials
-HOPED = 0.15  # of the time of steps: what compiling is tried for; 0.12 to 0.4 were seen
+HOPED, CALL = 0.15, 2e-6  # of a step, and seconds for each operation that is no longer called: for what it is tried
 
 
 @dataclass(frozen=True)
@@ -32,24 +31,39 @@ class Compiling:
         return cls(**data)
 
 
-def compiles(task: Task, options: Mapping[str, Any], trials: Trials, engine: Engine, timed: Timing, alike: int) -> bool:
-    """Whether these, which one program trains, are to be compiled.
+def if_compiled(
+    task: Task, options: Mapping[str, Any], trials: Trials, engine: Engine, timed: Timing, alike: int
+) -> Timing | None:
+    """What these take by one program if their steps are compiled, where that is to be done; else None.
 
     timed: of them. alike: trials that the study has in all of which a step may be like theirs: compiling must pay for
     itself in one study.
     """
-    assert timed.together is not None
-    steps = timed.steps * statistics.fmean(settings.epochs for settings, _ in trials)
-    seconds = steps * alike / timed.trials * timed.together.step
-    if not timed.operations or HOPED * seconds < EACH * timed.operations:
-        return False
+    if timed.together is None or not timed.operations:
+        return None
+    before = min(timed.seconds(trials))
+    hoped = _at(timed, timed.together.step * (1 - HOPED) - CALL * timed.operations)
+    if _saved(before, hoped, trials, alike) < EACH * timed.operations:
+        return None
     this = {**like(task, options, trials, engine), "compiled": len(trials)}
     try:
         found = kept(this, Compiling, lambda: time_compiled(task, trials, engine))
-    except NotCompiled:  # no compiler, say: the list it is
-        return False
-    saved = steps * alike / len(trials) * (found.listed - found.compiled)
-    return found.listed > GAIN * found.compiled and saved > found.seconds
+    except NotCompiled:  # no compiler, say
+        return None
+    after = _at(timed, timed.together.step * found.compiled / found.listed)
+    pays = _saved(before, after, trials, alike) > found.seconds
+    return after if pays and before > GAIN * after.seconds(trials)[1] else None
+
+
+def _at(timed: Timing, step: float) -> Timing:
+    """With another step of all trials."""
+    assert timed.together is not None
+    return replace(timed, together=replace(timed.together, step=max(0.0, step)))
+
+
+def _saved(before: float, after: Timing, trials: Trials, alike: int) -> float:
+    """Seconds, of all that are alike. before: of these."""
+    return (before - after.seconds(trials)[1]) * alike / len(trials)
 
 
 def time_compiled(task: Task, trials: Trials, engine: Engine) -> Compiling:

@@ -20,7 +20,7 @@ from hpsearch.streams import GlobalGenerators
 from hpsearch.tasks import Task, TrainFunction, is_task_class, resolve
 from hpsearch.training.bundle import Trials, keep_memory, timing
 from hpsearch.training.checkpoint import Checkpoint, identity
-from hpsearch.training.compiling import compiles
+from hpsearch.training.compiling import if_compiled
 from hpsearch.training.engine import Engine
 from hpsearch.training.function import run_function
 from hpsearch.training.function_run import FunctionRun
@@ -174,11 +174,11 @@ def _begin_bundle(order: PackOrder, store: MakeStore) -> PackRun:
         engine = begun[0]
     elif order.pack == "auto":
         timed = timing(task, order.options, trials, engine)
-        refusal = timed.refusal(trials)
+        compiled = if_compiled(task, order.options, trials, engine, timed, order.alike) if decides else None
+        refusal = (compiled or timed).refusal(trials)
         if refusal is not None:
             raise NotStackable(refusal)
-        if decides and compiles(task, order.options, trials, engine, timed, order.alike):
-            engine = engines[1]
+        engine = engine if compiled is None else engines[1]
     return PackRun(task, trials, order.device, engine, _keep(order, store, task, trials, engine))
 
 

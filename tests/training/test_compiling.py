@@ -16,7 +16,7 @@ from hpsearch.optim.compiled import NotCompiled
 from hpsearch.tasks.breast_cancer import BreastCancer
 from hpsearch.training import bundle, compiling, engine, kept
 from hpsearch.training.bundle import Timing, Way
-from hpsearch.training.compiling import Compiling, compiles, time_compiled
+from hpsearch.training.compiling import Compiling, if_compiled, time_compiled
 from hpsearch.training.engine import Engine, keep_compiled
 from hpsearch.training.pack import PackOrder, run_pack
 from hpsearch.training.packed import PackRun, train_pack
@@ -149,7 +149,8 @@ def decide(found, alike, monkeypatch, timed=LONG, trials=TRIALS):
         return found
 
     monkeypatch.setattr(compiling, "time_compiled", measure)
-    return compiles(BreastCancer(), {}, trials, CPU, timed, alike), len(asked)
+    after = if_compiled(BreastCancer(), {}, trials, CPU, timed, alike)
+    return None if after is None else after.together.step, len(asked)
 
 
 QUICK = Compiling(100.0, 1.0, 0.5)  # saves half a second of each of 200 steps of two trials
@@ -158,13 +159,17 @@ QUICK = Compiling(100.0, 1.0, 0.5)  # saves half a second of each of 200 steps o
 @pytest.mark.parametrize(
     "found, alike, timed, expected",
     [
-        (QUICK, 2, LONG, (False, 1)),  # saves as much as it takes
-        (QUICK, 4, LONG, (True, 1)),
-        (Compiling(1.0, 1.0, 0.95), 400, LONG, (False, 1)),  # may have been luck
-        (QUICK, 4, timed(operations=0), (False, 0)),  # no list
-        (QUICK, 4, timed(step=1e-3), (False, 0)),  # too short to be worth trying
-        (QUICK, 4, timed(operations=2000), (False, 0)),  # too long to compile
-        (NotCompiled("no compiler"), 4, LONG, (False, 1)),
+        (QUICK, 2, LONG, (None, 1)),  # saves as much as it takes
+        (QUICK, 4, LONG, (0.5, 1)),
+        (Compiling(1.0, 1.0, 0.95), 400, LONG, (None, 1)),  # may have been luck
+        (QUICK, 4, timed(operations=0), (None, 0)),  # no list
+        (QUICK, 4, timed(step=1e-3), (None, 0)),  # too short to be worth trying
+        (QUICK, 4, timed(operations=2000), (None, 0)),  # too long to compile
+        (NotCompiled("no compiler"), 4, LONG, (None, 1)),
+        (QUICK, 4, timed(step=2.2), (1.1, 1)),  # quicker than trials one after another, as the list is not
+        (QUICK, 4, timed(step=3.6), (None, 0)),  # not likely to be
+        (Compiling(1.0, 1.0, 0.9), 400, timed(step=2.2), (None, 1)),  # nor is it
+        (QUICK, 4, Timing(why="data"), (None, 0)),
     ],
 )
 def test_it_must_pay_for_itself_in_one_study(folder, monkeypatch, found, alike, timed, expected):
@@ -172,11 +177,11 @@ def test_it_must_pay_for_itself_in_one_study(folder, monkeypatch, found, alike, 
 
 
 def test_what_was_found_is_kept_but_not_that_there_is_no_compiler(folder, monkeypatch):
-    assert decide(NotCompiled("no compiler"), 4, monkeypatch) == (False, 1)
-    assert decide(QUICK, 4, monkeypatch) == (True, 1)
+    assert decide(NotCompiled("no compiler"), 4, monkeypatch) == (None, 1)
+    assert decide(QUICK, 4, monkeypatch) == (0.5, 1)
     kept._IN_PROCESS.clear()  # another process
-    assert decide(QUICK, 4, monkeypatch) == (True, 0)
-    assert decide(QUICK, 2, monkeypatch) == (False, 0)  # a smaller study
+    assert decide(QUICK, 4, monkeypatch) == (0.5, 0)
+    assert decide(QUICK, 2, monkeypatch) == (None, 0)  # a smaller study
     assert decide(QUICK, 6, monkeypatch, trials=TRIALS * 3)[1] == 1  # other sizes are compiled anew
     assert len(os.listdir(folder)) == 2
 
@@ -227,19 +232,19 @@ def engines(order):
 )
 def test_the_row_tells(folder, quick, monkeypatch, more, expected):
     monkeypatch.setattr("hpsearch.training.pack.timing", lambda *_: timed())
-    monkeypatch.setattr("hpsearch.training.pack.compiles", lambda *given: given[-1] > 6)
+    monkeypatch.setattr("hpsearch.training.pack.if_compiled", lambda *given: LONG if given[-1] > 6 else None)
     assert engines(order(**more)) == [expected] * 2
 
 
 def test_what_has_begun_goes_on_as_it_began(folder, quick, monkeypatch, tmp_path):
     monkeypatch.setattr("hpsearch.training.pack.timing", lambda *_: timed())
-    monkeypatch.setattr("hpsearch.training.pack.compiles", lambda *_: True)
+    monkeypatch.setattr("hpsearch.training.pack.if_compiled", lambda *_: LONG)
     monkeypatch.setattr("hpsearch.training.checkpoint.FIRST", 0.0)
     wanted = order(checkpoint=str(tmp_path / "bundle.pt"))
     stages = run_pack(wanted)
     next(stages)
     stages.close()
-    monkeypatch.setattr("hpsearch.training.pack.compiles", lambda *_: False)
+    monkeypatch.setattr("hpsearch.training.pack.if_compiled", lambda *_: None)
     assert engines(wanted) == [True] * 2
     (tmp_path / "bundle.pt").unlink()
     assert engines(wanted) == [False] * 2
