@@ -61,7 +61,7 @@ class Traced:
     arguments, draws from Python's or numpy's generators, or changes a number that is an attribute of what it is made
     of. held: these objects; modules' modes are set by compute. graphs: also those of other functions that do the same
     with such arguments, if their `kind` is the same. alike: those are so for certain, and what one of them has checked
-    need not be checked again. ahead: calls that will follow.
+    need not be checked again. ahead: calls that will follow. watched: what else compute hangs on; may raise TypeError.
     """
 
     def __init__(
@@ -72,24 +72,26 @@ class Traced:
         kind: Hashable = None,
         alike: bool = False,
         ahead: Callable[[], int] = lambda: WORTH,
+        watched: Callable[[], Hashable] = tuple,
     ) -> None:
         self.compute, self._held, self._kind, self._ahead = compute, list(held), kind, ahead
         self.graphs = Graphs() if graphs is None else graphs
         self.checked: set[Hashable] = self.graphs.checked if alike else set()
         self._last: Compute | None = None
+        self._watched = watched
 
     def __call__(self, *tensors: Tensor) -> Sequence[Tensor]:
         if type(tensors[0]) is not Tensor:  # part of what is being traced
             return self.compute(*tensors)
         key = self.key(tensors)
-        if not self.graphs.has(key, self._ahead()):
+        if key is None or not self.graphs.has(key, self._ahead()):
             return self.compute(*tensors)
         graph = self.graphs.get(key, lambda: self.trace(tensors))
         self._last = graph
         if graph is None:
             return self.compute(*tensors)
         if key not in self.checked:
-            return self._check(key, graph, tensors)
+            return self.check(key, graph, tensors)
         with torch.no_grad():
             return graph(*tensors)
 
@@ -98,8 +100,13 @@ class Traced:
         """Of the list that was called last; 0 where none was."""
         return len(self._last.graph.nodes) if isinstance(self._last, GraphModule) else 0
 
-    def key(self, tensors: Sequence[Tensor]) -> Hashable:
-        return self._kind, tuple((each.shape, each.stride(), each.dtype, each.device) for each in tensors)
+    def key(self, tensors: Sequence[Tensor]) -> Hashable | None:
+        """Of the list; None where there is none."""
+        try:
+            watched = self._watched()
+        except TypeError:
+            return None
+        return self._kind, watched, tuple((each.shape, each.stride(), each.dtype, each.device) for each in tensors)
 
     def trace(self, tensors: Sequence[Tensor]) -> GraphModule | None:
         """The list; None where it would not say all."""
@@ -120,7 +127,7 @@ class Traced:
         graph.recompile()
         return graph
 
-    def _check(self, key: Hashable, graph: Compute, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
+    def check(self, key: Hashable, graph: Compute, tensors: Sequence[Tensor]) -> Sequence[Tensor]:
         """Both ways, from the same generators. What `compute` does to the arguments is what holds."""
         before, found = self._outside(), []
         try:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
-from hpsearch.optim.compiled import NotCompiled
+import torch
+
+from hpsearch.optim.compiled import NotCompiled, OtherNumbers
 from hpsearch.tasks.protocol import Task
 from hpsearch.training.bundle import GAIN, Timing, Trials, in_turn, like
 from hpsearch.training.engine import Engine
@@ -46,9 +49,14 @@ def if_compiled(
     if _saved(before, hoped, trials, alike) < EACH * timed.operations:
         return None
     this = {**like(task, options, trials, engine), "compiled": len(trials)}
+    if str(this) in _REFUSED:
+        return None
     try:
         found = kept(this, Compiling, lambda: time_compiled(task, trials, engine))
-    except NotCompiled:  # no compiler, say
+        if found.compiled < math.inf:  # also where what was timed is kept: there may be no compiler now
+            PackRun(task, trials, engine=replace(engine, compile=True)).probe()
+    except (NotCompiled, torch.OutOfMemoryError):
+        _REFUSED.add(str(this))
         return None
     after = _at(timed, timed.together.step * found.compiled / found.listed)
     pays = _saved(before, after, trials, alike) > found.seconds
@@ -66,12 +74,18 @@ def _saved(before: float, after: Timing, trials: Trials, alike: int) -> float:
     return (before - after.seconds(trials)[1]) * alike / len(trials)
 
 
+_REFUSED: set[str] = set()  # in this process: there is no compiler, say
+
+
 def time_compiled(task: Task, trials: Trials, engine: Engine) -> Compiling:
-    """Raises NotCompiled."""
+    """Raises NotCompiled; what computes other numbers takes forever."""
     listed = PackRun(task, trials, engine=engine)
     compiled = PackRun(task, trials, engine=replace(engine, compile=True))
     ways = listed.probe, compiled.probe
-    for way in ways:
-        way()
+    try:
+        for way in ways:
+            way()
+    except OtherNumbers:
+        return Compiling(compiled.stack.lists.compiling, 1.0, math.inf)
     steps = in_turn(ways, engine, BLOCKS)
     return Compiling(compiled.stack.lists.compiling, *steps)

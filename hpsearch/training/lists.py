@@ -13,6 +13,8 @@ from hpsearch.optim.traced import Compute, Graphs, Traced
 from hpsearch.tasks.protocol import Task
 from hpsearch.training.engine import Engine
 
+ROUNDING = {"bf16": 2**-8}  # of precisions that tensors' own kinds do not tell
+
 
 class Lists:
     """What a stack of so many trials computes, as lists of operations (hpsearch.optim.traced).
@@ -21,7 +23,8 @@ class Lists:
     """
 
     def __init__(self, task: Task, network: nn.Module, engine: Engine, trials: int) -> None:
-        self.any = known(network, task)
+        self._watched = known(network, task)
+        self.any = self._watched is not None
         self.ahead = 0
         self._structure = structure(network) if self.any else None
         self._task, self._engine, self._trials = task, engine, trials
@@ -59,7 +62,7 @@ class Lists:
         self._made.append(traced)
         if not self._engine.compile:
             return traced
-        compiled = Compiled(traced)
+        compiled = Compiled(traced, ROUNDING.get(self._engine.precision, 0.0))
         self._compiled.append(compiled)
         return lambda *tensors: (compiled if len(tensors[0]) == self._trials else traced)(*tensors)
 
@@ -68,11 +71,13 @@ class Lists:
         return self._list(compute, kind, network, ahead) or compute
 
     def _list(self, compute: Compute, kind: Hashable, network: nn.Module, ahead: Callable[[], int]) -> Traced | None:
-        if not self.any:
+        if self._watched is None:
             return None
         key = self._key((kind, type(network)))
         held = [self._task, network]
-        return Traced(compute, held, self._graphs, key, alike=self._structure is not None, ahead=ahead)
+        return Traced(
+            compute, held, self._graphs, key, alike=self._structure is not None, ahead=ahead, watched=self._watched
+        )
 
 
 _SHARED: list[tuple[Callable[[], object], Graphs]] = []  # of the task that was stacked last

@@ -3,6 +3,7 @@ what was trained before.
 """
 
 import json
+import math
 import os
 from dataclasses import replace
 
@@ -12,7 +13,7 @@ from torch import nn
 
 from hpsearch.hyperparameters import Settings
 from hpsearch.optim import compiled
-from hpsearch.optim.compiled import NotCompiled
+from hpsearch.optim.compiled import NotCompiled, OtherNumbers
 from hpsearch.tasks.breast_cancer import BreastCancer
 from hpsearch.training import bundle, compiling, engine, kept
 from hpsearch.training.bundle import Timing, Way
@@ -37,6 +38,7 @@ def folder(tmp_path, monkeypatch):
     keep_compiled()
     monkeypatch.setenv("HPSEARCH_CACHE", str(tmp_path))
     monkeypatch.setattr(kept, "_IN_PROCESS", {})
+    monkeypatch.setattr(compiling, "_REFUSED", set())
     return tmp_path / "bundles"
 
 
@@ -82,7 +84,7 @@ def test_what_leaves_the_pack_takes_the_compiled_steps_with_it(quick, monkeypatc
     compared = []
     monkeypatch.setattr(compiled, "_compare", lambda *given: compared.append(len(given[2][0])) or compare(*given))
     found = train_pack(Small(), chosen, engine=COMPILED)
-    assert compared == [2] and len(calls) <= 2 * 3 + 4  # a list for one trial
+    assert compared == [2] and len(calls) <= 2 * 4 + 4  # a list for one trial
     for mine, theirs in zip(found, train_pack(Small(), chosen), strict=True):
         assert mine.curve["val_loss"] == pytest.approx(theirs.curve["val_loss"], rel=1e-6)
 
@@ -139,7 +141,7 @@ def timed(step=1.0, operations=10):
 LONG = timed()
 
 
-def decide(found, alike, monkeypatch, timed=LONG, trials=TRIALS):
+def decide(found, alike, monkeypatch, timed=LONG, trials=TRIALS, still=None):
     asked = []
 
     def measure(*_):
@@ -148,7 +150,18 @@ def decide(found, alike, monkeypatch, timed=LONG, trials=TRIALS):
             raise found
         return found
 
+    class Pack:
+        """Of which a step is made, to see that it still can be."""
+
+        def __init__(self, *_, engine):
+            assert engine.compile
+
+        def probe(self):
+            if isinstance(still, Exception):
+                raise still
+
     monkeypatch.setattr(compiling, "time_compiled", measure)
+    monkeypatch.setattr(compiling, "PackRun", Pack)
     after = if_compiled(BreastCancer(), {}, trials, CPU, timed, alike)
     return None if after is None else after.together.step, len(asked)
 
@@ -166,6 +179,8 @@ QUICK = Compiling(100.0, 1.0, 0.5)  # saves half a second of each of 200 steps o
         (QUICK, 4, timed(step=1e-3), (None, 0)),  # too short to be worth trying
         (QUICK, 4, timed(operations=2000), (None, 0)),  # too long to compile
         (NotCompiled("no compiler"), 4, LONG, (None, 1)),
+        (torch.OutOfMemoryError("two packs"), 4, LONG, (None, 1)),
+        (Compiling(1.0, 1.0, math.inf), 400, LONG, (None, 1)),  # other numbers
         (QUICK, 4, timed(step=2.2), (1.1, 1)),  # quicker than trials one after another, as the list is not
         (QUICK, 4, timed(step=3.6), (None, 0)),  # not likely to be
         (Compiling(1.0, 1.0, 0.9), 400, timed(step=2.2), (None, 1)),  # nor is it
@@ -177,18 +192,30 @@ def test_it_must_pay_for_itself_in_one_study(folder, monkeypatch, found, alike, 
 
 
 def test_what_was_found_is_kept_but_not_that_there_is_no_compiler(folder, monkeypatch):
-    assert decide(NotCompiled("no compiler"), 4, monkeypatch) == (None, 1)
+    for times in (1, 0):  # once a process
+        assert decide(NotCompiled("no compiler"), 4, monkeypatch) == (None, times)
+    compiling._REFUSED.clear()
     assert decide(QUICK, 4, monkeypatch) == (0.5, 1)
     kept._IN_PROCESS.clear()  # another process
     assert decide(QUICK, 4, monkeypatch) == (0.5, 0)
     assert decide(QUICK, 2, monkeypatch) == (None, 0)  # a smaller study
     assert decide(QUICK, 6, monkeypatch, trials=TRIALS * 3)[1] == 1  # other sizes are compiled anew
     assert len(os.listdir(folder)) == 2
+    assert decide(QUICK, 4, monkeypatch, still=NotCompiled("no compiler here")) == (None, 0)
+    assert decide(QUICK, 4, monkeypatch) == (None, 0)
 
 
 def test_it_is_timed(folder, quick):
     found = time_compiled(Small(), trials(), CPU)
     assert found.seconds > 0 and 0 < found.compiled and 0 < found.listed
+
+
+def test_what_computes_other_numbers_is_timed_once_for_all(folder, quick, monkeypatch):
+    def differs(*_):
+        raise OtherNumbers("other numbers")
+
+    monkeypatch.setattr(compiled, "_compare", differs)
+    assert time_compiled(Small(), trials(), CPU).compiled == math.inf
 
 
 def test_operations_are_counted(folder):

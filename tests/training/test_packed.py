@@ -22,6 +22,7 @@ from hpsearch.training.engine import Engine
 from hpsearch.training.loop import TrialRun, train
 from hpsearch.training.packed import PackRun, train_pack
 from hpsearch.training.stack import NotStackable, Stack
+from tests.training.resuming import finish
 
 STEPS, ROWS = 60, 6
 
@@ -413,6 +414,35 @@ def test_code_that_is_not_vouched_for_is_called_in_every_step(task, monkeypatch)
     calls = counted(monkeypatch)
     train_pack(task, [(settings(rho=0.1, epochs=WORTH), seed) for seed in (0, 1)])
     assert len(calls) == 2 * WORTH
+
+
+class Annealed(Small):
+    """What its measure reads is changed between steps, a few times or in each."""
+
+    def __init__(self, every):
+        super().__init__()
+        self.every, self.steps, self.rate = every, 0, 1.0
+
+    def augment(self, batch, generator):
+        self.steps += 1
+        self.rate = 1 / (1 + self.steps // self.every)
+        return batch
+
+    def measure(self, model, *batch):
+        found = super().measure(model, *batch)
+        return {**found, "loss": found["loss"] * self.rate}
+
+
+@pytest.mark.parametrize("every", [2, 3 * WORTH])
+def test_what_changes_between_steps_counts_at_once(every, monkeypatch):
+    chosen = [(settings(rho=0.1, epochs=4 * WORTH), seed) for seed in (0, 1)]
+    listed, calls = PackRun(Annealed(every), chosen), counted(monkeypatch)
+    assert listed.stack.lists.any
+    found = finish(listed).outcomes()
+    assert (len(calls) < 4 * WORTH) is (every > WORTH)
+    monkeypatch.setattr("hpsearch.training.lists.known", lambda *_: None)
+    expected = train_pack(Annealed(every), chosen)
+    assert [each.curve for each in found] == [each.curve for each in expected]
 
 
 def test_no_operations_are_noted_down_for_a_few_steps(monkeypatch):
