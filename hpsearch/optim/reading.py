@@ -113,7 +113,10 @@ class Reader:
 
     def _allows_attributes(self, of: object) -> bool:
         """Those that are read, and those of a network that others than its own code may call."""
-        others = isinstance(of, nn.Module) and any(is_known(k) and k not in CONTAINERS for k in type(of).__mro__[:-1])
+        kinds = type(of).__mro__[:-1]
+        others = isinstance(of, nn.Module) and any(is_known(kind) and kind not in CONTAINERS for kind in kinds)
+        of_class = {name for kind in kinds if kind in self._kinds for name in vars(kind)}
+        self.watched += [(_attributes(of), name) for name in of_class & self._names]  # it may get one of its own
         for name, value in _attributes(of).items():
             if name in self._names and name != "training":
                 self.watched.append((_attributes(of), name))

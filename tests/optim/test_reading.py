@@ -444,13 +444,20 @@ def test_a_measure_that_may_change_is_not_vouched_for(task):
 
 class Curriculum(Mine):
     loss = nn.CrossEntropyLoss(label_smoothing=0.1)
+    power = 1
 
     def __init__(self):
         super().__init__()
         self.config = Config()
 
     def measure(self, model, *batch):
-        return {"loss": self.loss(model(batch[0]), batch[1]) * self.epoch * factor * self.config.width * self.rate()}
+        return {
+            "loss": self.loss(model(batch[0]), batch[1])
+            * self.epoch
+            * factor
+            * self.config.width
+            * self.rate() ** self.power
+        }
 
     rate = staticmethod(lambda: 1.0)
 
@@ -462,6 +469,8 @@ def changed_global():
 
 CHANGES = {
     "number": lambda task: setattr(task, "epoch", 5),
+    "number of the class": lambda task: setattr(task, "power", 2),
+    "method of its own": lambda task: setattr(task, "rate", lambda: 2.0),
     "by augment": lambda task: task.augment(None, None),
     "kind of number": lambda task: setattr(task, "epoch", 0.0),
     "global": lambda task: changed_global(),
@@ -486,7 +495,7 @@ def test_what_is_read_is_watched(change, monkeypatch):
     try:
         assert watched() != before
     except TypeError:  # of another object nobody knows
-        assert change in ("another configuration", "method")
+        assert change in ("another configuration", "method", "method of its own")
 
 
 def test_a_variable_of_a_function_is_watched():
