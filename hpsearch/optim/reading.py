@@ -24,14 +24,14 @@ CONSTANTS = (*PLAIN, str, range, torch.dtype, torch.device, torch.Size, torch.me
 HEAP = 1 << 9  # the flag of classes that are not part of an extension, Py_TPFLAGS_HEAPTYPE
 ROUTINES = (FunctionType, staticmethod, classmethod, property)
 CONTAINERS = (nn.Module, nn.Sequential, nn.ModuleList, nn.ModuleDict)  # which call nothing that is an attribute
-LOCAL = ("FAST", "DEREF")
+LOCAL = ("FAST", "DEREF", "SUBSCR", "SLICE")  # what has items comes from nowhere else, unless it is a tensor
 WRITES = {
     name for name in dis.opname if name.startswith(("STORE_", "DELETE_")) and not any(each in name for each in LOCAL)
 }
 REFUSED = WRITES | {"IMPORT_NAME", "IMPORT_FROM", "LOAD_BUILD_CLASS", "LOAD_LOCALS"}
 BUILTINS = set(
-    "abs all any bool dict divmod enumerate filter float int isinstance issubclass len list map max min pow range "
-    "reversed round set slice sorted str sum super tuple zip NotImplemented".split()
+    "abs all any bool dict divmod enumerate filter float int isinstance issubclass iter len list map max min next pow "
+    "range reversed round set slice sorted str sum super tuple zip NotImplemented".split()
 )
 NOT_IN_STEPS = {f"__{name}__" for name in "init repr str eq hash getstate setstate reduce deepcopy replace".split()} | {
     *("__init_subclass__", "__subclasshook__", "__class_getitem__", "__setattr__", "__delattr__"),

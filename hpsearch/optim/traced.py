@@ -22,6 +22,8 @@ from hpsearch.optim.reading import PLAIN
 KEPT = 64  # lists of operations, the ones used last
 WORTH = 64  # calls, from which on a list is worth noting down: that takes 0.1 to 0.2 s for a small network
 
+FRESH = {torch.ops.aten.lift_fresh.default, torch.ops.aten.lift_fresh_copy.default}  # of a number, made in the call
+
 Compute = Callable[..., Sequence[Tensor]]  # also a list of operations
 
 
@@ -118,9 +120,10 @@ class Traced:
             return None
         if not _same(before, self._outside()):
             return None
-        if any(node.op == "get_attr" for node in graph.graph.nodes):
+        nodes = list(graph.graph.nodes)
+        if any(node.op == "get_attr" and not FRESH.issuperset(user.target for user in node.users) for node in nodes):
             return None  # a tensor that is no argument: what it will be in a later call cannot be known
-        for node in graph.graph.nodes:
+        for node in nodes:
             if node.target is torch.ops.aten.detach.default:  # the list runs without autograd
                 node.replace_all_uses_with(node.args[0])
         graph.graph.eliminate_dead_code()

@@ -155,6 +155,20 @@ class Unused(nn.Module):
         return self.last(self.frozen(self.first(inputs)).relu())
 
 
+class Items(nn.Module):
+    """Assigns to items of a tensor and of a dict that it has made."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(5, 5), nn.Linear(5, 3)
+
+    def forward(self, inputs):
+        found = {"first": self.first(inputs)}
+        found["second"] = found["first"].tanh().clone()
+        found["second"][:, 1] = 0.5
+        return self.last(found["second"].to(next(self.parameters()).dtype))
+
+
 class Tied(nn.Module):
     """One matrix in two places."""
 
@@ -332,7 +346,9 @@ def counted(monkeypatch):
     return calls
 
 
-@pytest.mark.parametrize("make", [plain, batch_norm, lambda: Tied().double(), lambda: Positions(8).double()])
+@pytest.mark.parametrize(
+    "make", [plain, batch_norm, lambda: Tied().double(), lambda: Positions(8).double(), lambda: Items().double()]
+)
 def test_the_operations_of_a_step_are_noted_down_once_for_packs_that_are_alike(make, monkeypatch):
     task, calls, found = Small(make), counted(monkeypatch), []
     for rho in (0.1, 0.2, 0.3):
