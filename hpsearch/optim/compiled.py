@@ -1,4 +1,4 @@
-"""A list of operations (hpsearch.optim.traced) compiled: a fifth to two fifths less time, and other last bits."""
+"""A list of operations (hpsearch.optim.traced) compiled: up to two fifths less time, and other last bits."""
 
 from __future__ import annotations
 

@@ -53,14 +53,15 @@ def if_compiled(
         return None
     try:
         found = kept(this, Compiling, lambda: time_compiled(task, trials, engine))
-        if found.compiled < math.inf:  # also where what was timed is kept: there may be no compiler now
-            PackRun(task, trials, engine=replace(engine, compile=True)).probe()
+        after = _at(timed, timed.together.step * found.compiled / found.listed)
+        pays = _saved(before, after, trials, alike) > found.seconds
+        if not pays or before < GAIN * after.seconds(trials)[1]:
+            return None
+        PackRun(task, trials, engine=replace(engine, compile=True)).probe()  # what is kept may be of another compiler
     except (NotCompiled, torch.OutOfMemoryError):
         _REFUSED.add(str(this))
         return None
-    after = _at(timed, timed.together.step * found.compiled / found.listed)
-    pays = _saved(before, after, trials, alike) > found.seconds
-    return after if pays and before > GAIN * after.seconds(trials)[1] else None
+    return after
 
 
 def _at(timed: Timing, step: float) -> Timing:
