@@ -14,8 +14,13 @@ from hpsearch.optim.traced import Compute, Traced
 
 CLOSE = 0.02  # of a tensor, or of what a call changes of it: rounding, and what a ReLU makes of rounding, is less
 NUDGED = 8  # times as far apart as the function's own numbers are after its arguments were rounded otherwise
-# In this process, that no others are left behind; and torch's own draws.
-OPTIONS: dict[str, Any] = {"compile_threads": 1, "fallback_random": True}
+# In this process, that no others are left behind; and torch's own draws. What torch would guard is the list's key, and
+# to look at its guards takes a hundredth of a small bundle's step.
+OPTIONS: dict[str, Any] = {
+    "compile_threads": 1,
+    "fallback_random": True,
+    "guard_filter_fn": torch.compiler.skip_all_guards_unsafe,
+}
 
 
 class NotCompiled(RuntimeError):

@@ -57,6 +57,10 @@ def product(inputs: Tensor, weight: Tensor) -> Tensor:
     return found
 
 
+NARROW = range(5, 16)  # outputs, of which a CPU's product takes up to twice as long as with rows and outputs exchanged
+TALL = 256  # rows of all trials, from which on that is more than laying out the result takes
+
+
 class _Product(torch.autograd.Function):
     """torch's own derivative has the weight's gradient transposed, as (K, in, out): with few outputs that product takes
     up to six times as long on a CPU, and to lay it out as the weight is another pass over it.
@@ -65,6 +69,9 @@ class _Product(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, inputs: Tensor, weight: Tensor) -> Tensor:
         ctx.save_for_backward(inputs, weight)
+        tall = inputs.device.type == "cpu" and inputs.shape[0] * inputs.shape[1] >= TALL
+        if tall and weight.shape[1] in NARROW:
+            return torch.bmm(weight, inputs.mT).mT.contiguous()
         return torch.bmm(inputs, weight.mT)
 
     @staticmethod
