@@ -121,6 +121,8 @@ def update_ema_(ema: Tensors, directions: Tensors, decay: Scalar, sigma: float) 
     With g = d + sigma * m this is m + (1 - decay) * (d - (1 - sigma) * m).
     """
     if sigma == 0:
+        if any(d.dtype != m.dtype for d, m in zip(directions, ema, strict=True)):  # after model.double() there are two
+            directions = [d.to(m.dtype) for d, m in zip(directions, ema, strict=True)]
         torch._foreach_lerp_(ema, directions, _each(1.0 - decay, ema))
         return
     if sigma != 1:

@@ -350,6 +350,21 @@ def test_weights_keep_their_precision_when_the_model_changes_its_own():
     assert torch.equal(weights_of(model), before)
 
 
+@pytest.mark.parametrize("settings", [{"sigma": 1.0}, {"sigma": 0.5}, {"sigma": 1.0, "num_shards": 2}])
+def test_an_average_of_gradients_goes_on_when_the_model_changes_its_precision(settings):
+    runs = []
+    for double in (False, True):
+        model = network()
+        optimizer = SharpnessAware(sgd(model), rho=0.1, **settings)
+        for step in range(4):
+            inputs, targets = batch(step)
+            if double and step == 2:
+                model.double()
+            optimizer.step(closure_of(model), inputs.to(model[0].weight.dtype), targets)
+        runs.append(weights_of(model).double())
+    torch.testing.assert_close(*runs, rtol=1e-4, atol=1e-5)
+
+
 # Parameters without gradient ----------------------------------------------------------------------------------------
 
 
