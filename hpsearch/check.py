@@ -9,7 +9,7 @@ from pathlib import Path
 from hpsearch.check_sampling import check_sampling
 from hpsearch.check_task import find_task, make_task, name_task, told
 from hpsearch.errors import KeyPath, Mistake, nearest, show
-from hpsearch.hyperparameters import BASES, HYPERPARAMETERS, check, check_name
+from hpsearch.hyperparameters import BASES, HYPERPARAMETERS, NEEDS, check, check_name
 from hpsearch.identity import Identity
 from hpsearch.optim.sam_on import normalization
 from hpsearch.sampling import ADAPTIVE
@@ -76,7 +76,8 @@ def _check_optimizer(study: Study, task: Task) -> Iterator[Mistake]:
         for name, value in arm.fixed.items():
             yield from _problem((*path, "fixed", name), name, value, bases)
         for name, parameter in arm.parameters.items():
-            yield from _check_parameter((*path, "parameters", name), name, parameter, bases)
+            at = (*path, "parameters", name)
+            yield from list(_check_parameter(at, name, parameter, bases)) or _check_effect(at, name, arm, study)
         yield from _check_shards(path, arm, study)
         yield from _check_normalization(path, arm, study, task)
 
@@ -103,6 +104,16 @@ def _check_parameter(path: KeyPath, name: str, parameter: Parameter, bases: tupl
         problem = check(name, value, bases)
         if problem is not None:
             yield Mistake((*path, key), problem.rule, problem.allowed, problem.nearest)
+            return
+
+
+def _check_effect(path: KeyPath, name: str, arm: Arm, study: Study) -> Iterator[Mistake]:
+    """What is searched although nothing depends on it would be found not to matter, at a study's price."""
+    for other, allowed, has_effect in NEEDS.get(name, ()):
+        found = _values(arm, other, study.optimizer.get(other, HYPERPARAMETERS[other].default))
+        if all(map(HYPERPARAMETERS[other].accepts, found)) and not any(map(has_effect, found)):
+            rule = f"nothing depends on {name}: the arm's {other} is {' or '.join(map(show, found))}"
+            yield Mistake(path, rule, f"{other} {allowed}, or no {name} among the parameters")
             return
 
 

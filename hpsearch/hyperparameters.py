@@ -7,7 +7,7 @@ raising the semantics number of the tasks: it is part of what a trial's id leave
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, fields
 from typing import Any, Literal
 
@@ -101,6 +101,15 @@ HYPERPARAMETERS: Mapping[str, Hyperparameter] = {
 # What differs between trials whose steps are made of the same operations, on tensors of the same shapes.
 NUMBERS = ("lr", "momentum", "beta1", "beta2", "weight_decay", "rho", "sigma", "ema_decay", "alpha")
 NOT_SHAPE = (*NUMBERS, "schedule", "warmup", "epochs")
+
+# What a hyperparameter needs of others, or nothing depends on it: of one, what its value must be, in words and as such.
+_PERTURBS = ("rho", "above 0", lambda rho: rho > 0)
+NEEDS: Mapping[str, tuple[tuple[str, str, Callable[[Any], bool]], ...]] = {
+    **dict.fromkeys(("num_shards", "sigma", "adaptive", "interval", "perturb", "combine"), (_PERTURBS,)),
+    "ema_decay": (_PERTURBS, ("sigma", "other than 0 (F-SAM's is 1)", lambda sigma: sigma != 0)),
+    "alpha": (_PERTURBS, ("combine", "gsam", lambda combine: combine == "gsam")),
+    "nesterov": (("momentum", "above 0", lambda momentum: momentum > 0),),
+}
 
 # Names that the literature and other libraries use.
 ALSO_CALLED: Mapping[str, str] = {

@@ -135,7 +135,7 @@ def fixed(name: str, line: str, *says: str) -> Case:
 
 def parameter(name: str, line: str, *says: str) -> Case:
     """Something else among the parameters of arm sam."""
-    return edit(name, RHO, f"      {line} # <-\n", *says)
+    return edit(name, RHO, f"      {line} # <-\n" + RHO * (not line.startswith("rho")), *says)
 
 
 def option(name: str, override: str, *says: str) -> Case:
@@ -422,6 +422,25 @@ RANGES = [
     parameter("switch-range", "nesterov: {low: 0, high: 1}", "parameters.nesterov.low: got 0", "true or false"),
     parameter("no-such-base", "base: {choices: [sgd, lion]}", "parameters.base.choices: got 'lion'", "sgd, adam"),
     parameter("ema-range", "ema_decay: {low: 0.5, high: 1}", "ema_decay.high: got 1", "< 1"),
+    edit(
+        "no-effect",
+        RHO,
+        "",
+        "parameters.num_shards: nothing depends on num_shards: the arm's rho is 0.0",
+        "rho above 0, or no num_shards among the parameters",
+        "nothing depends on sigma",
+        mistakes=2,
+    ),
+    edit(
+        "no-effect-at-0",
+        SIGMA,
+        "      sigma: {choices: [0]}\n      ema_decay: {low: 0.5, high: 0.9} # <-\n",
+        "arms.sam.parameters.ema_decay: nothing depends on ema_decay: the arm's sigma is 0",
+        "F-SAM's is 1",
+    ),
+    parameter(
+        "no-effect-of-alpha", "alpha: {low: 0.1, high: 2}", "the arm's combine is 'perturbed'", "combine gsam, or"
+    ),
     fixed("ema-one", "ema_decay: 1", "arms.sam.fixed.ema_decay: got 1;", "a finite number >= 0 and < 1"),
     fixed("ema-negative", "ema_decay: -0.1", "fixed.ema_decay: got -0.1", "a finite number >= 0 and < 1"),
     fixed("fixed-nan", "weight_decay: .nan", "fixed.weight_decay: got nan", "a finite number"),
@@ -527,7 +546,7 @@ NAMED = [
         "momentum-of-adamw",
         BASE.replace("  momentum: 0.9\n", "")
         .replace("base: sgd", "base: adamw")
-        .replace(RHO, "      momentum: {low: 0.5, high: 0.9} # <-\n"),
+        .replace(RHO, "      momentum: {low: 0.5, high: 0.9} # <-\n" + RHO),
         ("arms.sam.parameters.momentum: base adamw has no hyperparameter 'momentum'", "beta1"),
     ),
     edit("option-type", "label_noise: 0.3", "label_noise: '0.3' # <-", "task.label_noise: got '0.3'", "a number"),
@@ -680,7 +699,7 @@ GRID = [
         "grid-too-fine",
         BASE.replace(
             "    space: plain\n",
-            "    parameters: {interval: {low: 1, high: 1000000000, int: true}}\n"
+            "    parameters: {epochs: {low: 1, high: 1000000000, int: true}}\n"
             "    sampling:\n      - sampler: grid # <-\n",
         ),
         ("arms.plain.sampling.0.sampler: arm plain: a grid of 1e+09 values from 1 to 1e+09 is too fine", "another"),
@@ -689,7 +708,7 @@ GRID = [
         "grid-too-many",
         BASE.replace(
             "    space: plain\n",
-            "    parameters: {interval: {low: 1, high: 3000, int: true}, "
+            "    parameters: {batch_size: {low: 1, high: 3000, int: true}, "
             "epochs: {low: 1, high: 3000, int: true}}\n    sampling:\n      - sampler: grid # <-\n",
         ),
         ("arms.plain.sampling.0.sampler: arm plain: a grid of 9,000,000 cells", "at most 1,000,000 cells"),
@@ -698,7 +717,7 @@ GRID = [
         "grid-options",
         BASE.replace(
             "    space: plain\n",
-            "    parameters: {interval: {choices: [1, 2]}}\n"
+            "    parameters: {epochs: {choices: [1, 2]}}\n"
             "    sampling:\n      - {sampler: grid, options: {shuffle: true}} # <-\n",
         ),
         ("arms.plain.sampling.0.options.shuffle: unknown option 'shuffle'", "grid has no options"),
