@@ -22,13 +22,14 @@ from collections.abc import Mapping
 import torch
 
 from hpsearch.hyperparameters import Settings
+from hpsearch.optim.folded import product
 from hpsearch.tasks import Task
 from hpsearch.tasks.breast_cancer import BreastCancer
 from hpsearch.tasks.digits import Digits
 from hpsearch.training import loop
 from hpsearch.training.bundle import keep_memory, time_trials
 from hpsearch.training.engine import Engine
-from hpsearch.training.loop import train
+from hpsearch.training.loop import start, train
 from hpsearch.training.packed import train_pack
 from tests.benchmarks.timing import Step, blocks, device_name, ratio
 
@@ -63,6 +64,7 @@ def main(trials: int = 15, epochs: int = 4) -> None:
     for name in ("sam", "16 shards"):
         each = (_peak(name, 500) - _peak(name, 250)) / 250  # fewer are below what tracing needs
         print(f"memory, mlp, {name}: {each / 2**20:.1f} MiB a trial")
+    _floor(trials)
     _found()
 
 
@@ -92,6 +94,28 @@ def _compare(title: str, task: Task, together: list[tuple[Settings, int]]) -> No
     gains = [ratio(each["alone"], times) for name, times in each.items() if name != "alone"]
     texts = [f"{middle:.2f} ({low:.2f} to {high:.2f})" for middle, low, high in gains]
     print(line + f"{compiling:>11.0f}" + "".join(f"{text:>24}" for text in texts), flush=True)
+
+
+def _floor(trials: int) -> None:
+    """A step of SAM beside nothing but the products of its two forward and backward passes, of all trials in turn."""
+    run = start(Digits("mlp", 0.3), *chosen(METHODS["sam"], 1)[0])
+    run.run_epoch()
+    widths = list(itertools.pairwise((64, 128, 128, 10)))
+    weights = [torch.randn(trials, out, width) for width, out in widths]
+    inputs = [torch.randn(trials, 128, width) for width, _ in widths]
+    slopes = [torch.randn(trials, 128, out) for _, out in widths]
+
+    def products() -> None:
+        for _ in range(2):
+            for x, weight, slope in zip(inputs, weights, slopes, strict=True):
+                product(x, weight)
+                torch.bmm(slope.mT, x)
+            for weight, slope in zip(weights[1:], slopes[1:], strict=True):
+                torch.bmm(slope, weight)
+
+    found = blocks({"alone": run.probe, "products": products}, count=COUNT, steps=20)
+    times = ratio([trials * seconds for seconds in found["alone"]], found["products"])
+    print("a step of SAM alone, times its products in a pack: {:.2f} ({:.2f} to {:.2f})".format(*times))
 
 
 def _peak(name: str, trials: int) -> int:
