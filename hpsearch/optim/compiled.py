@@ -51,7 +51,8 @@ class Compiled:
         listed, since = traced.key(tensors), time.perf_counter()
         if listed is None:  # it hangs on something that changes often
             return traced.compute(*tensors)
-        key = "compiled", listed
+        # Whatever else torch would guard: kernels are made for so many threads.
+        key = "compiled", listed, torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
         call = traced.graphs.get(key, lambda: self._compile(listed, tensors))
         assert call is not None
         if key not in traced.checked:

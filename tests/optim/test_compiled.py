@@ -1,5 +1,6 @@
 """What is compiled gives what the function gives, up to rounding, from its first call on; or it says why not."""
 
+import itertools
 import subprocess
 import sys
 
@@ -51,6 +52,24 @@ def test_the_first_call_has_the_bits_of_later_ones():
     again = given(0)
     assert all(map(torch.equal, [*second(*again), *again], [*second(*given(0)), *one]))
     assert second.seconds == 0  # what is alike is compiled once
+
+
+def test_other_shapes_and_threads_are_compiled_on_their_own():
+    """torch's own guards are off."""
+    made, before, times = Compiled(Traced(compute, [])), torch.get_num_threads(), []
+    cases = [(1, 3, 5), (1, 2, 5), (2, 3, 5), (1, 3, 7)]
+    try:
+        for threads, rows, samples in cases + cases:
+            torch.set_num_threads(threads)
+            mine = drawn(rows), drawn(rows, samples, 4, seed=1), drawn(rows, 4, 2, seed=2)
+            theirs = [each.clone() for each in mine]
+            for found, expected in zip([*made(*mine), *mine], [*compute(*theirs), *theirs], strict=True):
+                torch.testing.assert_close(found, expected)
+            times.append(made.seconds)
+    finally:
+        torch.set_num_threads(before)
+    assert all(earlier < later for earlier, later in itertools.pairwise(times[:4]))
+    assert len(set(times[3:])) == 1
 
 
 def test_nan_of_one_row_stays_there():
