@@ -19,6 +19,7 @@ from hpsearch.training.engine import Engine
 from hpsearch.training.ghosts import Ghosts
 from hpsearch.training.lists import Lists
 from hpsearch.training.programs import ByFolding, ByFunc, Measured, Program, without_dropout
+from hpsearch.training.sameness import Kept, difference
 
 FEW = 8  # samples on which the two programs are compared
 NOISE = 0.1  # of the weights' spread, so that the trials on which the programs are compared differ
@@ -45,7 +46,14 @@ class Stack:
         """
         self._module = Measured(task, models[0])
         self.engine = engine
+        differs = difference(models)
+        if differs is not None:
+            raise NotStackable(f"the trials' networks differ in more than their weights and buffers: in {differs}")
+        kept = Kept(models[0])
         used = _used(self._module, sample, engine)
+        changed = kept.changed()
+        if changed is not None:
+            raise NotStackable(f"a training step changes more of the network than its weights and buffers: {changed}")
         named = [dict(model.named_parameters()) for model in models]
         self.names = [name for name in named[0] if name in used]
         self._shapes = [named[0][name].shape for name in self.names]

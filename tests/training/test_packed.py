@@ -397,18 +397,6 @@ def test_a_network_is_folded_on_trial_once_for_each_structure(monkeypatch):
     assert calls == [1, 1, 2, 3, 3]  # of what has hooks nobody knows that it is the same
 
 
-class Counting(nn.Module):
-    """It keeps a list."""
-
-    def __init__(self):
-        super().__init__()
-        self.calls = []
-
-    def forward(self, inputs):
-        self.calls.append(0)
-        return inputs * (1.0 if len(self.calls) < 40 else 2.0)
-
-
 class Remembering(Small):
     def measure(self, model, *batch):
         self.last = len(batch[0])
@@ -423,13 +411,64 @@ def hooked():
 
 @pytest.mark.parametrize(
     "task",
-    [Small(lambda: nn.Sequential(*plain(), Counting())), Remembering(plain), Small(hooked)],
-    ids=["network", "measure", "hook"],
+    [Remembering(plain), Small(hooked)],
+    ids=["measure", "hook"],
 )
 def test_code_that_is_not_vouched_for_is_called_in_every_step(task, monkeypatch):
     calls = counted(monkeypatch)
     train_pack(task, [(settings(rho=0.1, epochs=WORTH), seed) for seed in (0, 1)])
     assert len(calls) == 2 * WORTH
+
+
+class Scaling(nn.Module):
+    """Its scale is drawn with the network; it may count, or put another buffer in its buffer's place."""
+
+    def __init__(self, draw=lambda: 1.0, keep=lambda scaling: None):
+        super().__init__()
+        self.scale, self.keep, self.seen = draw(), keep, 0
+        self.register_buffer("mean", torch.zeros(()))
+
+    def forward(self, inputs):
+        self.keep(self)
+        return inputs * self.scale
+
+
+def count(scaling):
+    scaling.seen += 1
+
+
+def average(scaling):
+    scaling.mean = scaling.mean * 0.9
+
+
+DRAWN = {
+    "a number": lambda: float(torch.rand(())),
+    "a tensor": lambda: torch.rand(8),
+    "a list": lambda: torch.rand(8).tolist(),
+    "a function": lambda: (lambda scale: lambda: scale)(float(torch.rand(()))),
+}
+
+
+@pytest.mark.parametrize("draw", DRAWN.values(), ids=DRAWN.keys())
+def test_networks_that_differ_in_more_than_weights_are_refused(draw):
+    task = Small(lambda: nn.Sequential(*plain(), Scaling(draw)))
+    with pytest.raises(NotStackable, match=r"differ in more than their weights and buffers: in 4\.scale"):
+        train_pack(task, [(settings(), seed) for seed in (0, 1)])
+
+
+def test_networks_of_other_layers_are_refused():
+    task = Small(lambda: nn.Sequential(*plain(), nn.Tanh() if torch.rand(()) < 0.5 else nn.ReLU()))
+    with pytest.raises(NotStackable, match="in layers"):
+        train_pack(task, [(settings(), seed) for seed in range(8)])
+
+
+@pytest.mark.parametrize(("keep", "name"), [(count, "seen"), (average, "mean")])
+def test_networks_that_keep_something_are_refused(keep, name):
+    task = Small(lambda: nn.Sequential(*plain(), Scaling(keep=keep)))
+    with pytest.raises(NotStackable, match=rf"changes more of the network than its weights and buffers: 4\.{name}"):
+        train_pack(task, [(settings(), seed) for seed in (0, 1)])
+    alike = Small(lambda: nn.Sequential(*plain(), Scaling()))
+    assert len(train_pack(alike, [(settings(), seed) for seed in (0, 1)])) == 2
 
 
 class Annealed(Small):
