@@ -8,7 +8,7 @@ A trial may be a shard of a batch, too, with weights of its own or with its mode
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
 import torch
@@ -237,27 +237,6 @@ class Folded(nn.Module):
 
 def has_hooks(module: nn.Module) -> bool:
     return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
-
-
-STRICT, LOOSE = 1e-6, 1e-2
-
-
-def agree(found: Sequence[Tensor], expected: Sequence[Tensor], strict: bool) -> bool:
-    """Whether two programs compute the same. strict: in float64, each tensor up to a millionth; of a hundredth of all
-    tensors where it is less, since what should be zero (the gradient of a bias before a normalisation) is rounding.
-    Else all together up to a hundredth: in float32 a ReLU's input that rounding sends to its other side changes a deep
-    network's gradients that much, and mixed samples change them by more.
-    """
-    norms = torch.stack([torch.linalg.vector_norm(each.double()) for each in expected])
-    apart = [torch.linalg.vector_norm(a.double() - b.double()) for a, b in zip(found, expected, strict=True)]
-    whole = torch.linalg.vector_norm(norms)
-    if strict:
-        return bool((torch.stack(apart) <= STRICT * norms.clamp_min(0.01 * whole)).all())
-    return bool(torch.linalg.vector_norm(torch.stack(apart)) <= LOOSE * whole)
-
-
-def in_double(tensor: Tensor) -> Tensor:
-    return tensor.double() if tensor.is_floating_point() else tensor
 
 
 def _is_special(layer: nn.Embedding) -> bool:

@@ -13,7 +13,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import vmap
 
-from hpsearch.optim.folded import Called, Folded, NotFoldable, Weights, agree, has_hooks, in_double
+from hpsearch.optim.agreement import agree, in_double, keeps_apart
+from hpsearch.optim.folded import Called, Folded, NotFoldable, Weights, has_hooks
 from hpsearch.optim.functional import Tensors
 from hpsearch.optim.ghost import Direction, GhostShards
 from hpsearch.optim.passes import Gradients
@@ -114,7 +115,21 @@ class GhostModel:
             raise
         except Exception as error:
             raise NotFoldable(f"{type(error).__name__}: {error}") from error
-        return agree(mine, expected, strict)
+        return agree(mine, expected, strict) and self._keeps_apart(loss, few, strict)
+
+    def _keeps_apart(self, loss: Loss, few: tuple[Tensor, ...], strict: bool) -> bool:
+        called: Any = Called(self._folded)
+        own = [parameter.detach().expand(len(few[0]), *parameter.shape) for parameter in self._names]
+
+        def compute(*tensors: Tensor) -> list[Tensor]:
+            leaves = [each.detach().requires_grad_(each.is_floating_point()) for each in tensors[: len(own)]]
+            self._folded.use(dict(zip(self._names.values(), leaves, strict=True)))
+            with torch.enable_grad():
+                losses = vmap(lambda *batch: loss(called, *batch), randomness="different")(*tensors[len(own) :])
+                found = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
+            return [losses.detach(), *_present(list(found))]
+
+        return keeps_apart(compute, (*own, *few), strict)
 
 
 def _present(found: Gradients) -> Tensors:

@@ -21,6 +21,7 @@ from hpsearch.training.evaluation import evaluate_stack
 from hpsearch.training.loop import CHECK_STEPS
 from hpsearch.training.outcome import Outcome, Progress
 from hpsearch.training.packed_state import restore, state_of
+from hpsearch.training.sameness import Held
 from hpsearch.training.stack import NotStackable, Stack
 from hpsearch.training.steps import Steps
 from hpsearch.training.trial import Trial
@@ -61,7 +62,7 @@ class PackRun:
         for settings, _ in trials:
             _check_alike(first, settings)
         self.task, self.engine = task, engine or Engine.choose(device, first.precision)
-        self.trials = [Trial(task, settings, seed, self.engine) for settings, seed in trials]
+        self.trials = _start(task, trials, self.engine)
         self.rows = list(range(len(trials)))  # of the stack: the places of its trials
         self.epoch = 0
         self.index = 0  # batches of this epoch that are done
@@ -252,6 +253,18 @@ class PackRun:
         self.stack.keep(index)
         self.rows = [self.rows[row] for row in kept]
         self._count()
+
+
+def _start(task: Task, trials: Sequence[tuple[Settings, int]], engine: Engine) -> list[Trial]:
+    """Raises NotStackable where a seed's data change the task: one task measures all."""
+    started = [Trial(task, *trials[0], engine)]
+    held, seen = Held(task), {trials[0][1]}
+    for settings, seed in trials[1:]:
+        started.append(Trial(task, settings, seed, engine))
+        if seed not in seen and (changed := held.changed()) is not None:
+            raise NotStackable(f"the task's data(seed) keeps something of each seed's own: {changed}")
+        seen.add(seed)
+    return started
 
 
 def _check_alike(first: Settings, other: Settings) -> None:

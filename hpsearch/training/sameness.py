@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from types import FunctionType
+from types import FunctionType, ModuleType
 
+import numpy
 import torch
 from torch import Tensor, nn
 
@@ -34,7 +35,7 @@ def own(module: nn.Module) -> Attributes:
 
 
 class Kept:
-    """What a network keeps beside its weights and what is changed in place of its buffers."""
+    """What a network keeps beside its weights and what is changed in place of its buffers; weights that change, too."""
 
     def __init__(self, model: nn.Module) -> None:
         self._model, self._before = model, dict(_marks(model))
@@ -53,6 +54,61 @@ def _marks(model: nn.Module) -> Iterator[tuple[str, object]]:
             yield prefix + dot + name, _mark(value)
         for name, buffer in module.named_buffers(recurse=False):
             yield prefix + dot + name, id(buffer)  # another one in its place is not seen by those that hold the first
+        for name, weight in module.named_parameters(recurse=False):
+            yield prefix + dot + name, _mark(weight)  # nn.Embedding's max_norm shortens its rows as they are used
+
+
+class Held:
+    """What a task holds: what it keeps of each seed's data must be alike, where one task measures all trials."""
+
+    def __init__(self, task: object) -> None:
+        self._task, self._before = task, _leaves(task)
+
+    def changed(self) -> str | None:
+        """The name of what is another now; None where there is only more, as of a cache that has grown."""
+        after = _leaves(self._task)
+        for name, value in self._before.items():
+            if name not in after or not _same_leaf(value, after[name]):
+                return name
+        return None
+
+
+def _leaves(task: object) -> dict[str, object]:
+    """All that is reached by attributes and containers, by name; tensors with the version that tells of changes."""
+    found: dict[str, object] = {}
+    seen: set[int] = set()
+    ahead: list[tuple[str, object]] = [("", task)]
+    while ahead:
+        name, value = ahead.pop()
+        if isinstance(value, Tensor):
+            found[name] = value, value._version
+            continue
+        parts = _parts(value)
+        if parts is None:
+            found[name] = value
+        elif id(value) not in seen:
+            seen.add(id(value))
+            ahead += [(f"{name}{part}", each) for part, each in parts]
+    return {name.removeprefix("."): value for name, value in found.items()}
+
+
+def _parts(value: object) -> list[tuple[str, object]] | None:
+    """None of what has none."""
+    if isinstance(value, dict):
+        return [(f"[{key!r}]", each) for key, each in value.items()]
+    if isinstance(value, (list, tuple)):
+        return [(f"[{index}]", each) for index, each in enumerate(value)]
+    if isinstance(value, (type, FunctionType, ModuleType)) or not hasattr(value, "__dict__"):
+        return None
+    return [(f".{key}", each) for key, each in vars(value).items()]
+
+
+def _same_leaf(one: object, other: object) -> bool:
+    if isinstance(one, tuple) and isinstance(other, tuple):  # tensors
+        return (one[0] is other[0] and one[1] == other[1]) or (
+            one[0] is not other[0] and _same(one[0], other[0], set())
+        )
+    return _same(one, other, set())
 
 
 def _mark(value: object) -> object:
@@ -90,4 +146,9 @@ def _same(one: object, other: object, seen: set[tuple[int, int]]) -> bool:
         return False  # kept where nobody finds its weights
     if hasattr(one, "__dict__") and type(one).__eq__ is object.__eq__:
         return _same(vars(one), vars(other), seen)
-    return repr(one) == repr(other) and bool(one == other or one != one)
+    if isinstance(one, numpy.ndarray) and isinstance(other, numpy.ndarray):
+        return one.dtype == other.dtype and one.shape == other.shape and one.tobytes() == other.tobytes()
+    try:
+        return repr(one) == repr(other) and bool(one == other or one != one)
+    except Exception:  # a class may compare as it likes
+        return False

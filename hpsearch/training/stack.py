@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import copy
+import random
 from collections.abc import Hashable, Sequence
 
+import numpy
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from hpsearch.optim.folded import Weights, agree, in_double
+from hpsearch.optim.agreement import agree, in_double, keeps_apart
+from hpsearch.optim.folded import Weights
 from hpsearch.optim.ghost import Direction
 from hpsearch.optim.ghost_model import KINDS
 from hpsearch.optim.sam_on import normalization
@@ -49,8 +52,12 @@ class Stack:
         differs = difference(models)
         if differs is not None:
             raise NotStackable(f"the trials' networks differ in more than their weights and buffers: in {differs}")
-        kept = Kept(models[0])
+        kept, drawn = Kept(models[0]), _drawn()
         used = _used(self._module, sample, engine)
+        if _drawn() != drawn:
+            raise NotStackable(
+                "a training step draws from random or numpy.random, which would be the same for all trials"
+            )
         changed = kept.changed()
         if changed is not None:
             raise NotStackable(f"a training step changes more of the network than its weights and buffers: {changed}")
@@ -148,7 +155,7 @@ class Stack:
 
     def flat(self, parts: Sequence[Tensor]) -> Tensor:
         """A tensor for each parameter, (K, ...), as one, (K, P)."""
-        return torch.cat([part.flatten(1) for part in parts], 1)
+        return torch.cat([part.reshape(len(part), -1) for part in parts], 1)
 
     def measure(self, weights: Tensor, batch: Batch) -> dict[str, Tensor]:
         """Every metric of each trial, (K,), in evaluation mode; each tensor of the batch is (K, B, ...)."""
@@ -230,11 +237,12 @@ class Stack:
                 found = self._numbers(folded, weights, others, batch)
                 with self.engine.autocast():
                     self._numbers(folded, weights, others, batch)  # in its precision it must not raise
+                apart = keeps_apart(lambda w, *b: self._numbers(folded, w, others, b), (weights, *batch), strict)
         except torch.OutOfMemoryError:
             raise
         except Exception:  # a layer that is not known, a task that needs more of a network than calling it
             return False
-        return agree(found, expected, strict)
+        return apart and agree(found, expected, strict)
 
     def _numbers(self, program: Program, weights: Tensor, others: Weights, batch: Batch) -> list[Tensor]:
         """All that a program gives: losses, gradients and metrics."""
@@ -243,6 +251,12 @@ class Stack:
         with torch.no_grad():
             metrics = program.measure(self.views(weights), others, batch)
         return [losses, *gradients, *metrics.values()]
+
+
+def _drawn() -> tuple[object, ...]:
+    """The states of the generators that are not torch's."""
+    state = numpy.random.get_state(legacy=False)
+    return random.getstate(), repr(state)
 
 
 def _used(module: Measured, sample: Batch, engine: Engine) -> set[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from collections.abc import Iterator, Mapping
 
@@ -25,7 +26,7 @@ class Trial:
     """
 
     def __init__(self, task: Task, settings: Settings, seed: int, engine: Engine) -> None:
-        self.task, self.settings, self.engine = task, settings, engine
+        self.settings, self.engine = settings, engine
         engine.prepare()
         # Not the model's generators: if data() draws on its first call only, the model must not notice.
         with GlobalGenerators(stream_seed(seed, "data")).swapped():
@@ -39,6 +40,7 @@ class Trial:
         self.globals = GlobalGenerators(seed)
         with self.globals.swapped():
             self.model: nn.Module = engine.place(task.model())
+        self.task = task = copy.copy(task)  # as it is now: other seeds' data may change it, between epochs, too
         self.order = generator(seed, "batch order")
         batch_size = min(settings.batch_size, len(self.splits["train"][0]))
         self.batches = Batches(task, self.splits["train"], self.lengths["train"], batch_size, seed)

@@ -190,6 +190,13 @@ class Mixing(nn.Module):
         return inputs - inputs.mean(0)
 
 
+class Clipping(nn.Module):
+    """Mixes large numbers only."""
+
+    def forward(self, inputs):
+        return inputs * (1e3 / inputs.norm()).clamp(max=1.0)
+
+
 class Own(nn.Module):
     def __init__(self):
         super().__init__()
@@ -205,6 +212,7 @@ def sequential(first):
 
 REFUSED = {
     "mixing": (lambda: sequential(Mixing()), {}, "treats a batch other than sample by sample"),
+    "mixing what is large": (lambda: sequential(Clipping()), {}, "treats a batch other than sample by sample"),
     "weights of its own": (lambda: sequential(Own()), {}, "Own has weights or buffers of its own"),
     "dropout": (lambda: sequential(nn.Dropout(0.5)), {}, "treats a batch other than sample by sample"),
     "half": (lambda: sequential(Own()).half(), {}, "not of torch.float32 or torch.float64"),

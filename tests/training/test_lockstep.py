@@ -49,8 +49,22 @@ def test_milestones_are_the_rungs(grace, reduction, expected):
     ]
 
 
-def test_trials_side_by_side_are_the_trials_alone():
-    task, settings = Digits(label_noise=0.3), Settings.merge({"epochs": 3, "rho": 0.1})
+class Weighing(Digits):
+    """Its loss is weighed by what data() found in each seed's labels."""
+
+    def data(self, seed):
+        data = super().data(seed)
+        self.weights = 1 / torch.bincount(data.train[1]) / (1 + seed)
+        return data
+
+    def measure(self, model, *batch):
+        loss = torch.nn.functional.cross_entropy(model(batch[0]), batch[1], weight=self.weights)
+        return {**super().measure(model, *batch), "loss": loss}
+
+
+@pytest.mark.parametrize("kind", [Digits, Weighing])
+def test_trials_side_by_side_are_the_trials_alone(kind):
+    task, settings = kind(label_noise=0.3), Settings.merge({"epochs": 3, "rho": 0.1})
     ended = {}
     for _, some, *_ in lockstep((0, 1), lambda seed: start(task, settings, seed), failed, Milestones(1, 2.0)):
         ended |= some

@@ -2,7 +2,9 @@
 
 import itertools
 import math
+import random
 
+import numpy
 import pytest
 import torch
 from hypothesis import Phase, given
@@ -223,9 +225,17 @@ class Positions(nn.Module):
         return self.last(inputs + place * (1 if self.scale is None else self.scale))
 
 
+class Clipping(nn.Module):
+    """Mixes samples only where the norm of all that it is given is large."""
+
+    def forward(self, inputs):
+        return inputs * (1e3 / inputs.norm()).clamp(max=1.0)
+
+
 UNFOLDED = {
     "another class": lambda: OfSamples(5, 3).double(),
     "mixing": lambda: nn.Sequential(nn.Linear(5, 8), Mixing(), nn.Linear(8, 3)).double(),
+    "mixing what is large": lambda: nn.Sequential(Clipping(), nn.Linear(5, 3)).double(),
     "weights of its own": lambda: Positions(shared=False).double(),
     "what all share": lambda: Positions(shared=True).double(),
 }
@@ -471,32 +481,44 @@ def test_networks_that_keep_something_are_refused(keep, name):
     assert len(train_pack(alike, [(settings(), seed) for seed in (0, 1)])) == 2
 
 
+@pytest.mark.parametrize("draw", [random.random, lambda: numpy.random.rand()], ids=["random", "numpy"])
+def test_draws_that_would_be_the_same_for_all_trials_are_refused(draw):
+    task = Small(lambda: nn.Sequential(*plain(), Scaling(keep=lambda _: draw())))
+    with pytest.raises(NotStackable, match="draws from random or numpy"):
+        train_pack(task, [(settings(), seed) for seed in (0, 1)])
+
+
 class Annealed(Small):
-    """What its measure reads is changed between steps, a few times or in each."""
+    """What its measure reads may be changed between steps."""
 
-    def __init__(self, every):
-        super().__init__()
-        self.every, self.steps, self.rate = every, 0, 1.0
-
-    def augment(self, batch, generator):
-        self.steps += 1
-        self.rate = 1 / (1 + self.steps // self.every)
-        return batch
+    rate = 1.0
 
     def measure(self, model, *batch):
         found = super().measure(model, *batch)
         return {**found, "loss": found["loss"] * self.rate}
 
 
+def annealed(every, monkeypatch, trials):
+    task = Annealed()
+    pack = PackRun(task, trials)
+
+    def anneal(number):
+        task.rate = 1 / (1 + number // every)
+        PackRun._set_lr(pack, number)
+
+    monkeypatch.setattr(pack, "_set_lr", anneal)
+    return pack
+
+
 @pytest.mark.parametrize("every", [2, 3 * WORTH])
 def test_what_changes_between_steps_counts_at_once(every, monkeypatch):
     chosen = [(settings(rho=0.1, epochs=4 * WORTH), seed) for seed in (0, 1)]
-    listed, calls = PackRun(Annealed(every), chosen), counted(monkeypatch)
+    listed, calls = annealed(every, monkeypatch, chosen), counted(monkeypatch)
     assert listed.stack.lists.any
     found = finish(listed).outcomes()
     assert (len(calls) < 4 * WORTH) is (every > WORTH)
     monkeypatch.setattr("hpsearch.training.lists.known", lambda *_: None)
-    expected = train_pack(Annealed(every), chosen)
+    expected = finish(annealed(every, monkeypatch, chosen)).outcomes()
     assert [each.curve for each in found] == [each.curve for each in expected]
 
 
@@ -603,6 +625,15 @@ class Mixed(nn.Module):
         return self.last(self.first(inputs.float()).double())
 
 
+class Renormed(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.table, self.last = nn.Embedding(4, 8, max_norm=0.5).double(), nn.Linear(8, 3).double()
+
+    def forward(self, inputs):
+        return self.last(self.table((inputs[:, 0] > 0).long()))
+
+
 class Growing(Small):
     def data(self, seed):
         data = super().data(seed)
@@ -615,12 +646,56 @@ class Growing(Small):
         (Cropped(), "longest sequence"),
         (Small(Mixed), "float32, torch.float64"),
         (Growing(rows=20), "depends on the seed"),
+        (Small(Renormed), r"more of the network than its weights and buffers: table\.weight"),
     ],
-    ids=["cropped", "two types", "growing"],
+    ids=["cropped", "two types", "growing", "shortened"],
 )
 def test_what_cannot_be_stacked_is_said(task, said):
     with pytest.raises(NotStackable, match=said):
         train_pack(task, [(settings(batch_size=5), 0), (settings(batch_size=5), 9)])
+
+
+class Weighing(Small):
+    """Its loss is weighed by what it found in the data. keep(task, seed, classes)."""
+
+    def __init__(self, keep):
+        super().__init__()
+        self.keep, self.kept, self.weights = keep, {}, None
+
+    def data(self, seed):
+        data = super().data(seed)
+        self.keep(self, seed, torch.bincount(data.train[1], minlength=3).double() + 1)
+        return data
+
+
+def in_a_list(task, seed, classes):
+    task.kept.setdefault("all", [None])[0] = classes
+
+
+@pytest.mark.parametrize(
+    ("keep", "said"),
+    [
+        (lambda task, seed, classes: setattr(task, "weights", classes), "seed's own: weights"),
+        (lambda task, seed, classes: task.kept.update(weights=classes), r"seed's own: kept\['weights'\]"),
+        (in_a_list, r"seed's own: kept\['all'\]\[0\]"),
+    ],
+    ids=["attribute", "dict", "list"],
+)
+def test_a_task_that_keeps_something_of_each_seed_is_refused(keep, said):
+    with pytest.raises(NotStackable, match=said):
+        train_pack(Weighing(keep), [(settings(), 0), (settings(), 1)])
+
+
+@pytest.mark.parametrize(
+    "keep",
+    [
+        lambda task, seed, classes: task.kept.update({seed: classes}),
+        lambda task, seed, classes: setattr(task, "weights", torch.ones(3)),
+    ],
+    ids=["a cache", "the same for all"],
+)
+def test_a_task_that_keeps_no_seeds_own_is_not_refused(keep):
+    assert len(train_pack(Weighing(keep), [(settings(epochs=1), 0), (settings(epochs=1), 1)])) == 2
 
 
 class Looking(Small):

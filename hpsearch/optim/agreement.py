@@ -1,0 +1,51 @@
+"""Whether a program gives what another one gives, and each of those that it computes what it would have alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import torch
+from torch import Tensor
+
+STRICT, LOOSE = 1e-6, 1e-2
+
+
+def agree(found: Sequence[Tensor], expected: Sequence[Tensor], strict: bool) -> bool:
+    """Whether two programs compute the same. strict: in float64, each tensor up to a millionth; of a hundredth of all
+    tensors where it is less, since what should be zero (the gradient of a bias before a normalisation) is rounding.
+    Else all together up to a hundredth: in float32 a ReLU's input that rounding sends to its other side changes a deep
+    network's gradients that much, and mixed samples change them by more.
+    """
+    norms = torch.stack([torch.linalg.vector_norm(each.double()) for each in expected])
+    apart = [torch.linalg.vector_norm(a.double() - b.double()) for a, b in zip(found, expected, strict=True)]
+    whole = torch.linalg.vector_norm(norms)
+    if strict:
+        return bool((torch.stack(apart) <= STRICT * norms.clamp_min(0.01 * whole)).all())
+    return bool(torch.linalg.vector_norm(torch.stack(apart)) <= LOOSE * whole)
+
+
+def in_double(tensor: Tensor) -> Tensor:
+    return tensor.double() if tensor.is_floating_point() else tensor
+
+
+EXTREMES = math.nan, 1e30, 0.0  # for what one of them may have while the other one's numbers are as usual
+
+
+def keeps_apart(compute: Callable[..., Sequence[Tensor]], given: Sequence[Tensor], strict: bool) -> bool:
+    """Whether each of two trials has its own numbers whatever the other one's are: a network that clips by the norm of
+    all that it is given, say, mixes them only where that norm is large.
+
+    compute: of tensors (2, ...) like `given`, results (2, ...).
+    """
+    found = compute(*given)
+    for trial, other in ((0, 1), (1, 0)):
+        for extreme in EXTREMES:
+            beside = [each.clone() for each in given]
+            for tensor in beside:
+                if tensor.is_floating_point():
+                    tensor[other] = extreme
+            own = [[each[trial] for each in results] for results in (compute(*beside), found)]
+            if not agree(own[0], own[1], strict):
+                return False
+    return True
