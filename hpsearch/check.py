@@ -6,10 +6,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from hpsearch.check_effect import check_effect, check_nesterov, values, whenever
 from hpsearch.check_sampling import check_sampling
 from hpsearch.check_task import find_task, make_task, name_task, told
 from hpsearch.errors import KeyPath, Mistake, nearest, show
-from hpsearch.hyperparameters import BASES, HYPERPARAMETERS, NEEDS, check, check_name
+from hpsearch.hyperparameters import BASES, HYPERPARAMETERS, check, check_name
 from hpsearch.identity import Identity
 from hpsearch.optim.sam_on import normalization
 from hpsearch.sampling import ADAPTIVE
@@ -68,7 +69,7 @@ def _check_optimizer(study: Study, task: Task) -> Iterator[Mistake]:
         yield from _problem(("optimizer", name), name, value, BASES)
     for arm_name, arm in study.arms.items():
         path: KeyPath = ("arms", arm_name)
-        bases = tuple(str(value) for value in _values(arm, "base", base) if value in BASES) or BASES
+        bases = tuple(str(value) for value in values(arm, "base", base) if value in BASES) or BASES
         # A shared setting that this arm's base lacks would be dropped in silence.
         for name in study.optimizer:
             if name in HYPERPARAMETERS and not any(b in HYPERPARAMETERS[name].bases for b in bases):
@@ -77,7 +78,10 @@ def _check_optimizer(study: Study, task: Task) -> Iterator[Mistake]:
             yield from _problem((*path, "fixed", name), name, value, bases)
         for name, parameter in arm.parameters.items():
             at = (*path, "parameters", name)
-            yield from list(_check_parameter(at, name, parameter, bases)) or _check_effect(at, name, arm, study)
+            base_then = whenever(arm, name).get("base")
+            having = (str(base_then),) if base_then in bases else bases
+            yield from list(_check_parameter(at, name, parameter, having)) or check_effect(at, name, arm, study)
+        yield from check_nesterov(path, arm, study, bases)
         yield from _check_shards(path, arm, study)
         yield from _check_normalization(path, arm, study, task)
 
@@ -107,21 +111,11 @@ def _check_parameter(path: KeyPath, name: str, parameter: Parameter, bases: tupl
             return
 
 
-def _check_effect(path: KeyPath, name: str, arm: Arm, study: Study) -> Iterator[Mistake]:
-    """What is searched although nothing depends on it would be found not to matter, at a study's price."""
-    for other, allowed, has_effect in NEEDS.get(name, ()):
-        found = _values(arm, other, study.optimizer.get(other, HYPERPARAMETERS[other].default))
-        if all(map(HYPERPARAMETERS[other].accepts, found)) and not any(map(has_effect, found)):
-            rule = f"nothing depends on {name}: the arm's {other} is {' or '.join(map(show, found))}"
-            yield Mistake(path, rule, f"{other} {allowed}, or no {name} among the parameters")
-            return
-
-
 def _check_shards(path: KeyPath, arm: Arm, study: Study) -> Iterator[Mistake]:
     default = study.task.batch_size or HYPERPARAMETERS["batch_size"].default
-    batches = [value for value in _values(arm, "batch_size", default) if isinstance(value, (int, float))]
+    batches = [value for value in values(arm, "batch_size", default) if isinstance(value, (int, float))]
     shared = study.optimizer.get("num_shards", 1)
-    shards = [value for value in _values(arm, "num_shards", shared) if isinstance(value, (int, float))]
+    shards = [value for value in values(arm, "num_shards", shared) if isinstance(value, (int, float))]
     if batches and shards and max(shards) > min(batches):
         sections = {"parameters": arm.parameters, "fixed": arm.fixed}
         at = next(((*path, key, "num_shards") for key, part in sections.items() if "num_shards" in part), None)
@@ -130,7 +124,7 @@ def _check_shards(path: KeyPath, arm: Arm, study: Study) -> Iterator[Mistake]:
 
 
 def _check_normalization(path: KeyPath, arm: Arm, study: Study, task: Task) -> Iterator[Mistake]:
-    if "normalization" in _values(arm, "perturb", study.optimizer.get("perturb", "all")):
+    if "normalization" in values(arm, "perturb", study.optimizer.get("perturb", "all")):
         try:
             with GlobalGenerators(0).swapped():
                 model = task.model()
@@ -142,17 +136,6 @@ def _check_normalization(path: KeyPath, arm: Arm, study: Study, task: Task) -> I
             sections = {"fixed": arm.fixed, "parameters": arm.parameters}
             at = next(((*path, key, "perturb") for key, part in sections.items() if "perturb" in part), None)
             yield Mistake(at or ("optimizer", "perturb"), str(error), "all")
-
-
-def _values(arm: Arm, name: str, default: object) -> tuple[object, ...]:
-    """Values that bound what the arm gives a hyperparameter."""
-    if name in arm.fixed:
-        return (arm.fixed[name],)
-    parameter = arm.parameters.get(name)
-    if parameter is None:
-        return (default,)
-    found = parameter.choices if parameter.choices is not None else (parameter.low, parameter.high)
-    return (*found, default) if parameter.when else tuple(found)
 
 
 def _check_objectives(study: Study, task: Task) -> Iterator[Mistake]:
@@ -223,7 +206,7 @@ def _check_stopping(study: Study) -> Iterator[Mistake]:
     if study.stopping is None:
         return
     default = study.task.epochs or HYPERPARAMETERS["epochs"].default
-    ends = [v for arm in study.arms.values() for v in _values(arm, "epochs", default) if isinstance(v, (int, float))]
+    ends = [v for arm in study.arms.values() for v in values(arm, "epochs", default) if isinstance(v, (int, float))]
     if ends and study.stopping.grace >= max(ends):
         rule = f"got {study.stopping.grace} where no trial has more than {max(ends):g} epochs: nothing would be stopped"
         yield Mistake(("stopping", "grace"), rule, f"a whole number from 1 to {max(ends) - 1:g}")

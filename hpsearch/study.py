@@ -10,13 +10,13 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from hpsearch import __version__
-from hpsearch.errors import InputError, dotted, nearest, show
+from hpsearch.errors import InputError, dotted, nearest, one_line, show
 from hpsearch.hyperparameters import Settings, finite
 from hpsearch.models import AsTuple, Model, Name, Scalar, rule, validate, whole
 from hpsearch.seeds import MAX_SEED, Seeds, TwoStage, read_seeds
 from hpsearch.space import Parameter, SearchSpace, find, load_space, names
 from hpsearch.trackers import read_trackers
-from hpsearch.yamlfile import Document, dump_yaml, override, parse_yaml, read_yaml
+from hpsearch.yamlfile import Document, dump_yaml, override, parse_override, parse_yaml, read_yaml
 
 CONFIRM_SEEDS_FROM = 10_000  # confirmation runs take the first seeds from here on that the study does not use
 IMPORTED_TASK = "imported"  # of a folder that was made from a table: there is no such task, so `run` refuses it
@@ -287,11 +287,24 @@ def load_study(
 def build_study(document: Document, overrides: Iterable[str], folders: Sequence[Path]) -> tuple[Study, Document]:
     """The study of a document; `folders` may hold a search_spaces/ of their own."""
     for text in overrides:
+        _check_arm(document, text)
         override(document, text)
     data = dict(document.data)
     if isinstance(data.get("arms"), dict):
         data["arms"] = {name: _with_space(arm, name, document, folders) for name, arm in data["arms"].items()}
     return validate(Study, data, document), document
+
+
+def _check_arm(document: Document, text: str) -> None:
+    """A slip in an arm's name must not make another arm, which would be trained."""
+    parts, _ = parse_override(text)
+    arms = document.data.get("arms")
+    if len(parts) > 2 and parts[0] == "arms" and isinstance(arms, dict) and parts[1] not in arms:
+        known = [str(name) for name in arms]
+        near = nearest(parts[1], known)
+        hint = f"; did you mean {near!r}?" if near else ""
+        allowed = ", ".join([*known, f"or all of a new arm: arms.{parts[1]}={{…}}"])
+        raise InputError(f"--set {one_line(text, 120)}: no arm is called {show(parts[1])}; allowed: {allowed}{hint}")
 
 
 def read_study(path: Path) -> Study:

@@ -203,7 +203,7 @@ def test_set_into_a_list(tmp_path: Path) -> None:
 
 
 def test_set_new_keys_on_the_way(tmp_path: Path) -> None:
-    study = edited("confirm.top=2", "arms.b.fixed.rho=0.1", "task.label_noise=1e-1", folder=tmp_path)
+    study = edited("confirm.top=2", "arms.b={fixed: {rho: 0.1}}", "task.label_noise=1e-1", folder=tmp_path)
     assert study.confirm is not None and study.confirm.top == 2
     assert study.arms["b"].fixed == {"rho": 0.1}
     assert study.task.options == {"label_noise": 0.1}
@@ -217,7 +217,7 @@ def test_set_takes_yaml_and_the_last_one_wins(tmp_path: Path) -> None:
 
 
 def test_set_digits_are_a_name_in_a_mapping(tmp_path: Path) -> None:
-    assert list(edited("arms.007.fixed.rho=1", folder=tmp_path).arms) == ["a", "007"]
+    assert list(edited("arms.007={}", "arms.007.fixed.rho=1", folder=tmp_path).arms) == ["a", "007"]
 
 
 def test_set_below_an_alias_changes_one_place(tmp_path: Path) -> None:

@@ -441,6 +441,30 @@ RANGES = [
     parameter(
         "no-effect-of-alpha", "alpha: {low: 0.1, high: 2}", "the arm's combine is 'perturbed'", "combine gsam, or"
     ),
+    edit(
+        "no-effect-then",
+        SIGMA,
+        "      sigma: {choices: [0, 1]}\n      ema_decay: {low: 0.5, high: 0.9, when: {sigma: 0}} # <-\n",
+        "nothing depends on ema_decay: the arm's sigma is 0 then",
+    ),
+    edit(
+        "no-effect-further-on",
+        SIGMA,
+        "      sigma: {choices: [0, 1]}\n      interval: {choices: [1, 2], when: {sigma: 0}}\n"
+        "      ema_decay: {low: 0.5, high: 0.9, when: {interval: 2}} # <-\n",
+        "nothing depends on ema_decay: the arm's sigma is 0 then",
+    ),
+    parameter(
+        "base-then",
+        "base: {choices: [sgd, adam]}\n      beta1: {low: 0.5, high: 0.9, when: {base: sgd}} # <-",
+        "base sgd has no hyperparameter 'beta1'",
+    ),
+    fixed(
+        "nesterov-alone",
+        "momentum: 0\n      nesterov: true",
+        "fixed.nesterov: got true where the arm's momentum is 0",
+        "false, or a",
+    ),
     fixed("ema-one", "ema_decay: 1", "arms.sam.fixed.ema_decay: got 1;", "a finite number >= 0 and < 1"),
     fixed("ema-negative", "ema_decay: -0.1", "fixed.ema_decay: got -0.1", "a finite number >= 0 and < 1"),
     fixed("fixed-nan", "weight_decay: .nan", "fixed.weight_decay: got nan", "a finite number"),
@@ -803,7 +827,8 @@ OVERRIDES = [
     option("set-below-value", "seeds.0=3", "seeds is 2, which has no key '0'"),
     option("set-below-space", "arms.plain.space.fixed=1", "arms.plain.space is 'plain', which has no key 'fixed'"),
     option("set-empty", "seeds=", "seeds: got null"),
-    option("set-new-arm", "arms.new.fixed.lr=0", "arms.new.fixed.lr: got 0;", "a finite number > 0"),
+    option("set-no-arm", "arms.sma.fixed.lr=0.1", "no arm is called 'sma'", "arms.sma={…}", "did you mean 'sam'?"),
+    option("set-new-arm", "arms.new={fixed: {lr: 0}}", "arms.new.fixed.lr: got 0;", "a finite number > 0"),
     option("set-digits", f"seeds={'9' * 5000}", "got a number of 5,000 digits"),
     option("set-newlines", "name=a\nname: b", "--set name=a name: b: not valid YAML: "),
     option("set-escape", "name=\x1b[31m", "not valid YAML"),

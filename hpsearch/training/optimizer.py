@@ -33,7 +33,7 @@ def _base(settings: Settings, model: nn.Module) -> torch.optim.Optimizer:
             model.parameters(),
             lr=settings.lr,
             momentum=settings.momentum,
-            nesterov=settings.nesterov,
+            nesterov=settings.nesterov and settings.momentum > 0,  # without, it is the same step, but torch refuses it
             weight_decay=settings.weight_decay,
             foreach=True,
         )

@@ -187,6 +187,14 @@ def batch_norm():
     return nn.Sequential(nn.Linear(5, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Linear(8, 3)).double()
 
 
+def test_nesterov_without_momentum_is_plain_sgd():
+    trials = [(settings(rho=0.1, nesterov=True, momentum=momentum), 1) for momentum in (0.0, 0.9)]
+    alone = [train(Small(), *trial) for trial in trials]
+    for mine, found in zip(alone, train_pack(Small(), trials), strict=True):
+        same(mine, found)
+    assert alone[0].curve == train(Small(), settings(rho=0.1), 1).curve
+
+
 NETWORKS = {
     "batch norm": batch_norm,
     "unused": lambda: Unused().double(),
