@@ -21,7 +21,8 @@ from torch import Tensor
 from torch.autograd.graph import GradientEdge, get_gradient_edge
 
 from hpsearch.optim import functional as F
-from hpsearch.optim.folded import Folded, Weights, product
+from hpsearch.optim.folded import Folded
+from hpsearch.optim.layers import Weights, product
 
 COPY = 200  # what a number of a shard's copy of a weight costs, in multiplications: it is written and read often
 LOST = 1e-3  # of the rows' own squares: where they cancel to less, ||d_j||^2 has lost digits, and d_j is computed

@@ -14,9 +14,10 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from hpsearch.optim.agreement import agree, in_double, keeps_apart
-from hpsearch.optim.folded import Called, Folded, NotFoldable, Weights, has_hooks
+from hpsearch.optim.folded import Called, Folded, has_hooks
 from hpsearch.optim.functional import Tensors
 from hpsearch.optim.ghost import Direction, GhostShards
+from hpsearch.optim.layers import NotFoldable, Weights
 from hpsearch.optim.passes import Gradients
 from hpsearch.optim.perturbation import Bundle
 from hpsearch.optim.vectorized import Loss, VectorizedShards, mean_over_shards, perturbed_weights
@@ -60,6 +61,7 @@ class GhostModel:
         for parameter, name in self._names.items():
             (weights if id(parameter) in trained else others)[name] = parameter.detach().unsqueeze(0)
         self._order = list(weights)
+        others |= self._constants()
         losses = vmap(of, randomness="different")
         return GhostShards(self._folded, losses, stacked, weights, others, directions, shares)
 
@@ -79,11 +81,15 @@ class GhostModel:
         few = tuple(part[:FEW] for part in stacked)
         try:
             double, theirs = self._in_double(bundles)
-            return double._agrees(loss, theirs, tuple(map(in_double, few)), strict=True)
+            agrees = double._agrees(loss, theirs, tuple(map(in_double, few)), strict=True)
+            self._folded.learned(double._folded.call.shared)
+            return agrees
         except (NotFoldable, torch.OutOfMemoryError):
             raise
         except Exception:  # a loss, a model or a device that does not know float64
-            return self._agrees(loss, bundles, few, strict=False)
+            agrees = self._agrees(loss, bundles, few, strict=False)
+            self._folded.learned(self._folded.call.shared)
+            return agrees
 
     def _in_double(self, bundles: Sequence[Bundle]) -> tuple[GhostModel, list[Bundle]]:
         """The same for a copy of the model in float64, and the bundles of its parameters."""
@@ -106,6 +112,7 @@ class GhostModel:
         expected = [losses, *_present(means), *_present(mean_over_shards(perturbed, shares))]
         if not all(torch.isfinite(each).all() for each in expected):
             return None
+        before = [buffer._version for buffer in self._model.buffers()]
         try:
             passes = self.passes(loss, bundles, few, None)
             mine = [passes.clean(keeps=True).view(-1), *_present(self.whole(passes.means(), set()))]
@@ -115,7 +122,12 @@ class GhostModel:
             raise
         except Exception as error:
             raise NotFoldable(f"{type(error).__name__}: {error}") from error
+        if before != [buffer._version for buffer in self._model.buffers()]:
+            raise NotFoldable("a forward pass changes a buffer")
         return agree(mine, expected, strict) and self._keeps_apart(loss, few, strict)
+
+    def _constants(self) -> Weights:
+        return {name: buffer.unsqueeze(0) for name, buffer in self._model.named_buffers()}
 
     def _keeps_apart(self, loss: Loss, few: tuple[Tensor, ...], strict: bool) -> bool:
         called: Any = Called(self._folded)
@@ -123,7 +135,7 @@ class GhostModel:
 
         def compute(*tensors: Tensor) -> list[Tensor]:
             leaves = [each.detach().requires_grad_(each.is_floating_point()) for each in tensors[: len(own)]]
-            self._folded.use(dict(zip(self._names.values(), leaves, strict=True)))
+            self._folded.use({**dict(zip(self._names.values(), leaves, strict=True)), **self._constants()})
             with torch.enable_grad():
                 losses = vmap(lambda *batch: loss(called, *batch), randomness="different")(*tensors[len(own) :])
                 found = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)

@@ -15,9 +15,9 @@ from torch import Tensor, nn
 
 from hpsearch.optim import functional as F
 from hpsearch.optim.batchnorm import frozen_statistics, running
-from hpsearch.optim.folded import NotFoldable
 from hpsearch.optim.functional import Tensors
 from hpsearch.optim.ghost_model import GhostModel
+from hpsearch.optim.layers import NotFoldable
 from hpsearch.optim.passes import Closure, Gradients, Mean, Shard, gradients, one_pass, reals
 from hpsearch.optim.perturbation import Bundle, Layout, Moved, displace_
 from hpsearch.optim.vectorized import Loss, VectorizedShards, mean_over_shards, perturbed_weights

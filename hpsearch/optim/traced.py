@@ -34,6 +34,7 @@ class Graphs:
         self._kept: OrderedDict[Hashable, Compute | None] = OrderedDict()
         self._calls: Counter[Hashable] = Counter()  # without a list
         self.checked: set[Hashable] = set()  # of networks whose structure says what they compute
+        self.learned: dict[Hashable, frozenset[str]] = {}  # of these, what whoever makes the functions keeps here
 
     def get(self, key: Hashable, make: Callable[[], Compute | None]) -> Compute | None:
         """None: what has this key is not to be had as a list of operations."""

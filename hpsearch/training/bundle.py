@@ -24,7 +24,7 @@ from hpsearch.training.engine import Engine
 from hpsearch.training.kept import kept
 from hpsearch.training.loop import TrialRun, start
 from hpsearch.training.packed import PackRun
-from hpsearch.training.stack import NotStackable
+from hpsearch.training.programs import NotStackable
 
 GAIN = 1.1  # times as many trials a second, at least: below, what was timed may have been luck
 LONGEST = 3600.0  # seconds: results of what one program trains come when all of it has ended

@@ -42,12 +42,13 @@ class Lists:
         """Seconds that it has taken so far."""
         return sum(compiled.seconds for compiled in self._compiled)
 
-    def is_checked(self, what: Hashable) -> bool:
-        """Whether that was noted of a stack whose networks are alike."""
-        return self._structure is not None and self._key(what) in self._graphs.checked
+    def learned(self, what: Hashable) -> frozenset[str] | None:
+        """What was noted of a stack whose networks are alike."""
+        return None if self._structure is None else self._graphs.learned.get(self._key(what))
 
-    def note_checked(self, what: Hashable) -> None:
-        self._graphs.checked.add(self._key(what))
+    def note_learned(self, what: Hashable, found: frozenset[str]) -> None:
+        if self._structure is not None:
+            self._graphs.learned[self._key(what)] = found
 
     def _key(self, what: Hashable) -> Hashable:
         return what, self._structure, self._engine.precision

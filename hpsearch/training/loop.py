@@ -11,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from hpsearch.hyperparameters import Settings
+from hpsearch.optim.layers import may_copy
 from hpsearch.tasks.protocol import Batch, Task
 from hpsearch.training.checkpoint import Checkpoint, identity
 from hpsearch.training.engine import Engine
@@ -147,7 +148,7 @@ class TrialRun(Trial):
         """
         copies = self.settings.num_shards * sum(parameter.numel() for parameter in self.model.parameters())
         by_engine = self.engine.compile or self.engine.precision != "fp32"
-        return self.settings.num_shards >= GHOSTS and copies <= COPIES and not by_engine
+        return self.settings.num_shards >= GHOSTS and copies <= COPIES and not by_engine and may_copy(self.model)
 
     def _loss(self, model: nn.Module, *batch: Tensor) -> Tensor:
         return self.task.measure(model, *batch)["loss"]

@@ -29,7 +29,7 @@ from hpsearch.training.loop import start
 from hpsearch.training.milestones import Milestones
 from hpsearch.training.outcome import Cost, Outcome, Progress
 from hpsearch.training.packed import PackRun
-from hpsearch.training.stack import NotStackable
+from hpsearch.training.programs import NotStackable
 from hpsearch.training.store import File, Store
 
 ERROR_LINES = 12  # of a traceback that are kept

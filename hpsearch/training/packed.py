@@ -21,8 +21,9 @@ from hpsearch.training.evaluation import evaluate_stack
 from hpsearch.training.loop import CHECK_STEPS
 from hpsearch.training.outcome import Outcome, Progress
 from hpsearch.training.packed_state import restore, state_of
+from hpsearch.training.programs import NotStackable
 from hpsearch.training.sameness import Held
-from hpsearch.training.stack import NotStackable, Stack
+from hpsearch.training.stack import Stack
 from hpsearch.training.steps import Steps
 from hpsearch.training.trial import Trial
 

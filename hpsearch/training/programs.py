@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
@@ -11,10 +12,20 @@ from torch import Tensor, nn
 from torch.func import functional_call, grad_and_value, vmap
 from torch.nn.modules.dropout import _DropoutNd
 
-from hpsearch.optim.folded import Called, Folded, Weights
+from hpsearch.optim.folded import Called, Folded
 from hpsearch.optim.ghost import Direction, GhostShards
+from hpsearch.optim.layers import Weights
 from hpsearch.tasks.protocol import Batch, Task
 from hpsearch.training.losses import FewClasses
+
+# Where torch.func computes trials one by one it asks for a report to torch, in the middle of a run.
+warnings.filterwarnings(
+    "ignore", message="There is a performance drop because we have not yet implemented the batching"
+)
+
+
+class NotStackable(ValueError):
+    """A task or network whose trials cannot be computed by one program; says why."""
 
 
 class Program(Protocol):

@@ -2,35 +2,27 @@
 
 from __future__ import annotations
 
-import copy
-import random
 from collections.abc import Hashable, Sequence
 
-import numpy
 import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from hpsearch.optim.agreement import agree, in_double, keeps_apart
-from hpsearch.optim.folded import Weights
 from hpsearch.optim.ghost import Direction
 from hpsearch.optim.ghost_model import KINDS
+from hpsearch.optim.layers import Weights, may_copy
 from hpsearch.optim.sam_on import normalization
 from hpsearch.optim.traced import Compute
 from hpsearch.tasks.protocol import Batch, Task
 from hpsearch.training.engine import Engine
+from hpsearch.training.first_step import first_step
+from hpsearch.training.folding import Folding
 from hpsearch.training.ghosts import Ghosts
 from hpsearch.training.lists import Lists
-from hpsearch.training.programs import ByFolding, ByFunc, Measured, Program, without_dropout
-from hpsearch.training.sameness import Kept, difference
+from hpsearch.training.programs import ByFunc, Measured, NotStackable
+from hpsearch.training.sameness import difference
 
-FEW = 8  # samples on which the two programs are compared
-NOISE = 0.1  # of the weights' spread, so that the trials on which the programs are compared differ
 COPIES = 2**26  # numbers in the weights of all trials' shards, at most: 256 MiB
-
-
-class NotStackable(ValueError):
-    """A task or network whose trials cannot be computed by one program; says why."""
 
 
 class Stack:
@@ -52,15 +44,7 @@ class Stack:
         differs = difference(models)
         if differs is not None:
             raise NotStackable(f"the trials' networks differ in more than their weights and buffers: in {differs}")
-        kept, drawn = Kept(models[0]), _drawn()
-        used = _used(self._module, sample, engine)
-        if _drawn() != drawn:
-            raise NotStackable(
-                "a training step draws from random or numpy.random, which would be the same for all trials"
-            )
-        changed = kept.changed()
-        if changed is not None:
-            raise NotStackable(f"a training step changes more of the network than its weights and buffers: {changed}")
+        used, changing = first_step(self._module, sample, engine)
         named = [dict(model.named_parameters()) for model in models]
         self.names = [name for name in named[0] if name in used]
         self._shapes = [named[0][name].shape for name in self.names]
@@ -86,7 +70,9 @@ class Stack:
         self._func = ByFunc(self._module, self.names)
         self.lists = Lists(task, models[0], engine, len(models))
         self.whole = engine.compile and not self.lists.any  # the compiler is given steps as they are, and watches them
-        self.folded = self._fold(sample)
+        folding = Folding(self._module, self.names, self.weights, self.others, self.views, engine, self.lists, changing)
+        self.folded = folding.program(sample)
+        self._may_copy = may_copy(self._module.model)
         self.evaluations = 0  # that will follow with as many trials
         self._gradients = self.of_steps(self._compute, "gradients")
         self._metrics = self.lists.of(self._values, "metrics", self._networks, lambda: self.evaluations)
@@ -131,7 +117,7 @@ class Stack:
         """
         if self.folded is None or self.whole or self.engine.precision != "fp32":
             return None
-        if batch[0].shape[1] % num_shards:
+        if batch[0].shape[1] % num_shards or not self._may_copy:
             return None
         tensors = [each for each in (direction.rho, direction.sigma, direction.ema) if isinstance(each, Tensor)]
         given = [weights, *tensors, *self.others.values(), *batch]
@@ -188,86 +174,3 @@ class Stack:
     def views(self, weights: Tensor) -> list[Tensor]:
         parts = torch.split(weights, self._sizes, 1)
         return [part.view(len(weights), *shape) for part, shape in zip(parts, self._shapes, strict=True)]
-
-    def _fold(self, sample: Batch) -> ByFolding | None:
-        """The folded network where it gives what torch.func gives, dropout aside. Tried once for each structure.
-
-        On two trials of which neither samples nor weights are alike, so that a network shows that mixes what it is
-        given.
-        Raises NotStackable, and torch.OutOfMemoryError as it comes: it says nothing of the network.
-        """
-        shapes = tuple((part.shape[1:], part.dtype, part.device) for part in sample)
-        if self.lists.is_checked(shapes):
-            return ByFolding(self._module, self.names)
-        few = max(1, min(FEW, len(sample[0]) // 2))
-        batch = tuple(torch.stack([part[:few], part[-few:]]) for part in sample)
-        ends = torch.tensor([0, -1], device=self.weights.device)
-        draws = torch.Generator().manual_seed(0)
-        noise = torch.randn(2, self.weights.shape[1], generator=draws).to(self.weights)
-        weights = self.weights[ends] + NOISE * self.weights[ends].std(1, keepdim=True) * noise
-        given = weights, {name: value[ends] for name, value in self.others.items()}, batch
-        try:
-            agrees = self._agree(*given, strict=True)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception:  # a network, a task or a device that does not know float64
-            agrees = self._agree(*given, strict=False)
-        if agrees:
-            self.lists.note_checked(shapes)
-        return ByFolding(self._module, self.names) if agrees else None
-
-    def _agree(self, weights: Tensor, others: Weights, batch: Batch, strict: bool) -> bool:
-        """strict: in float64. Raises NotStackable where torch.func cannot compute it."""
-        module = self._module
-        if strict:
-            module = Measured(module.task, copy.deepcopy(module.model).double())
-            weights, batch = weights.double(), tuple(map(in_double, batch))
-            others = {name: in_double(value) for name, value in others.items()}
-        try:
-            with without_dropout(module):
-                expected = self._numbers(ByFunc(module, self.names), weights, others, batch)
-        except torch.OutOfMemoryError:
-            raise
-        except RuntimeError as error:
-            why = str(error).strip().splitlines()[0]
-            raise NotStackable(f"torch.func.vmap cannot compute the task's trials together: {why}") from error
-        try:
-            folded = ByFolding(module, self.names)
-            with without_dropout(folded.folded):
-                found = self._numbers(folded, weights, others, batch)
-                with self.engine.autocast():
-                    self._numbers(folded, weights, others, batch)  # in its precision it must not raise
-                apart = keeps_apart(lambda w, *b: self._numbers(folded, w, others, b), (weights, *batch), strict)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception:  # a layer that is not known, a task that needs more of a network than calling it
-            return False
-        return apart and agree(found, expected, strict)
-
-    def _numbers(self, program: Program, weights: Tensor, others: Weights, batch: Batch) -> list[Tensor]:
-        """All that a program gives: losses, gradients and metrics."""
-        others = {name: value.clone() for name, value in others.items()}
-        losses, gradients = program.gradients(self.views(weights), others, batch)
-        with torch.no_grad():
-            metrics = program.measure(self.views(weights), others, batch)
-        return [losses, *gradients, *metrics.values()]
-
-
-def _drawn() -> tuple[object, ...]:
-    """The states of the generators that are not torch's."""
-    state = numpy.random.get_state(legacy=False)
-    return random.getstate(), repr(state)
-
-
-def _used(module: Measured, sample: Batch, engine: Engine) -> set[str]:
-    """The parameters that the loss depends on: an optimizer leaves those without a gradient as they are."""
-    module.train()
-    kept = {name: value.clone() for name, value in module.model.named_buffers()}
-    named = {name: value for name, value in module.model.named_parameters() if value.requires_grad}
-    with torch.enable_grad(), engine.autocast():
-        loss = module(*sample)["loss"]
-        found = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
-    with torch.no_grad():
-        for name, value in module.model.named_buffers():
-            value.copy_(kept[name])
-    return {name for name, gradient in zip(named, found, strict=True) if gradient is not None}

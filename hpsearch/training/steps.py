@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hpsearch.hyperparameters import Settings
-from hpsearch.optim.folded import Weights
+from hpsearch.optim.layers import Weights
 from hpsearch.optim.stacked import Numbers, Rule, State, step
 from hpsearch.tasks.protocol import Batch, Task
 from hpsearch.training.stack import Stack

@@ -22,7 +22,7 @@ from collections.abc import Mapping
 import torch
 
 from hpsearch.hyperparameters import Settings
-from hpsearch.optim.folded import product
+from hpsearch.optim.layers import product
 from hpsearch.tasks import Task
 from hpsearch.tasks.breast_cancer import BreastCancer
 from hpsearch.tasks.digits import Digits

@@ -51,6 +51,31 @@ class Frozen(nn.Module):
         return self.last(torch.tanh(self.frozen(self.first(inputs))))
 
 
+class Scale(nn.Module):
+    """A layer that is not known."""
+
+    def __init__(self, features):
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(features))
+
+    def forward(self, inputs):
+        return inputs * self.scale
+
+
+class Places(nn.Module):
+    """Weights beside layers, a table that is called with what all samples share, and a buffer."""
+
+    def __init__(self):
+        super().__init__()
+        self.learned, self.table = nn.Parameter(torch.randn(1, 4, 6)), nn.Embedding(4, 6)
+        self.value, self.scale, self.last = nn.Linear(1, 6), Scale(6), nn.Linear(6, 3)
+        self.register_buffer("mask", torch.ones(4, 4).tril())
+
+    def forward(self, inputs):
+        values = self.value(inputs.unsqueeze(2)) + self.learned + self.table(torch.arange(4))
+        return self.last(self.scale(self.mask @ torch.tanh(values)).mean(1))
+
+
 MODELS = {
     "mlp": lambda: nn.Sequential(nn.Linear(4, 8), nn.ReLU(inplace=True), nn.Linear(8, 3)),
     "norms": lambda: nn.Sequential(
@@ -65,6 +90,7 @@ MODELS = {
     ),
     "twice": Twice,
     "tied": Tied,
+    "places": Places,
     "frozen": Frozen,
 }  # fmt: skip
 
@@ -197,25 +223,36 @@ class Clipping(nn.Module):
         return inputs * (1e3 / inputs.norm()).clamp(max=1.0)
 
 
-class Own(nn.Module):
-    def __init__(self):
-        super().__init__()
-        self.scale = nn.Parameter(torch.ones(4).double())
-
-    def forward(self, inputs):
-        return inputs * self.scale
-
-
 def sequential(first):
     return nn.Sequential(first, nn.Linear(4, 3)).double()
+
+
+class Beside(Scale):
+    def __init__(self):
+        super().__init__(4)
+        self.last = nn.Linear(4, 4)
+
+    def forward(self, inputs):
+        return self.last(super().forward(inputs))
+
+
+class Keeping(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("seen", torch.zeros(()))
+
+    def forward(self, inputs):
+        self.seen = self.seen + 1
+        return inputs
 
 
 REFUSED = {
     "mixing": (lambda: sequential(Mixing()), {}, "treats a batch other than sample by sample"),
     "mixing what is large": (lambda: sequential(Clipping()), {}, "treats a batch other than sample by sample"),
-    "weights of its own": (lambda: sequential(Own()), {}, "Own has weights or buffers of its own"),
+    "weights beside layers": (lambda: sequential(Beside()), {}, "Beside has weights of its own beside layers"),
+    "a buffer that changes": (lambda: sequential(Keeping()), {}, "a forward pass changes a buffer"),
     "dropout": (lambda: sequential(nn.Dropout(0.5)), {}, "treats a batch other than sample by sample"),
-    "half": (lambda: sequential(Own()).half(), {}, "not of torch.float32 or torch.float64"),
+    "half": (lambda: made("mlp").half(), {}, "not of torch.float32 or torch.float64"),
     "metric": (lambda: made("mlp"), {"adaptive": True}, "with a metric"),
     "batch norm": (lambda: sequential(nn.BatchNorm1d(4)), {}, "running statistics"),
     "one shard": (lambda: made("mlp"), {"num_shards": 1}, "one shard only"),
@@ -475,4 +512,4 @@ def test_nothing_of_a_step_is_held():
     optimizer = optimizer_of(model)
     optimizer.step_vectorized(loss, *batch(0), program="ghost")
     folded = optimizer.programs._model._folded
-    assert not folded.weights and not folded.taps
+    assert not folded.call.weights and not folded.call.taps

@@ -21,9 +21,11 @@ from hpsearch.tasks.breast_cancer import BreastCancer
 from hpsearch.tasks.digits import Digits
 from hpsearch.tasks.pydoc_lm import PydocLM
 from hpsearch.training.engine import Engine
+from hpsearch.training.folding import Folding
 from hpsearch.training.loop import TrialRun, train
 from hpsearch.training.packed import PackRun, train_pack
-from hpsearch.training.stack import NotStackable, Stack
+from hpsearch.training.programs import NotStackable
+from hpsearch.training.stack import Stack
 from tests.training.resuming import finish
 
 STEPS, ROWS = 60, 6
@@ -195,8 +197,53 @@ def test_nesterov_without_momentum_is_plain_sgd():
     assert alone[0].curve == train(Small(), settings(rho=0.1), 1).curve
 
 
+class OfSamples(nn.Linear):
+    """Not a Linear: its output for a sample depends on the other samples of its trial."""
+
+    def forward(self, inputs):
+        return super().forward(inputs - inputs.mean(0))
+
+
+class Scale(nn.Module):
+    def __init__(self, features):
+        super().__init__()
+        self.scale, self.dropout = nn.Parameter(torch.randn(features)), nn.Dropout(0.0)
+
+    def forward(self, inputs):
+        return self.dropout(inputs) * self.scale
+
+
+class Attending(nn.Module):
+    """Each number is a place in a sequence, with a token before it; places: of what they are added up."""
+
+    def __init__(self, *places, mask=lambda: torch.ones(6, 6).tril()):
+        super().__init__()
+        self.places, self.value, self.query = places, nn.Linear(1, 4), nn.Linear(4, 4)
+        self.token, self.learned = nn.Parameter(torch.randn(1, 1, 4)), nn.Parameter(torch.randn(1, 6, 4))
+        self.table, self.scale, self.last = nn.Embedding(6, 4), Scale(4), nn.Linear(4, 3)
+        self.register_buffer("mask", mask())
+
+    def forward(self, inputs):
+        values = torch.cat([self.token.expand(len(inputs), -1, -1), self.value(inputs.unsqueeze(2))], 1)
+        if "learned" in self.places:
+            values = values + self.learned[:, : values.shape[1]]
+        if "flat" in self.places:
+            values = values + self.table(torch.arange(6))
+        if "row" in self.places:
+            values = values + self.table(torch.arange(6).unsqueeze(0))
+        seen = self.query(values) @ values.mT * self.mask
+        return self.last(self.scale(seen.softmax(2) @ values).mean(1))
+
+
 NETWORKS = {
+    "another class": lambda: OfSamples(5, 3).double(),
+    "weights of its own": lambda: nn.Sequential(nn.Linear(5, 4), Scale(4), nn.Linear(4, 3)).double(),
+    "learned places": lambda: Attending("learned").double(),
+    "a table of places": lambda: Attending("flat").double(),
+    "a table of places in a row": lambda: Attending("row").double(),
+    "all kinds of places": lambda: Attending("learned", "flat", "row").double(),
     "batch norm": batch_norm,
+    "another convolution": lambda: nn.Sequential(nn.Unflatten(1, (1, 5)), nn.Conv1d(1, 3, 5), nn.Flatten()).double(),
     "unused": lambda: Unused().double(),
     "tied": lambda: Tied().double(),
     "group norm": lambda: nn.Sequential(nn.Linear(5, 8), nn.GroupNorm(2, 8), nn.GELU(), nn.Linear(8, 3)).double(),
@@ -204,13 +251,6 @@ NETWORKS = {
         nn.Unflatten(1, (1, 5, 1)), nn.Conv2d(1, 4, (3, 1)), nn.ReLU(), nn.Flatten(), nn.Linear(12, 3)
     ).double(),
 }
-
-
-class OfSamples(nn.Linear):
-    """Not a Linear: its output for a sample depends on the other samples."""
-
-    def forward(self, inputs):
-        return super().forward(inputs - inputs.mean(0))
 
 
 class Mixing(nn.Module):
@@ -241,10 +281,10 @@ class Clipping(nn.Module):
 
 
 UNFOLDED = {
-    "another class": lambda: OfSamples(5, 3).double(),
+    "buffers that differ": lambda: Attending("row", mask=lambda: torch.rand(6, 6)).double(),
     "mixing": lambda: nn.Sequential(nn.Linear(5, 8), Mixing(), nn.Linear(8, 3)).double(),
     "mixing what is large": lambda: nn.Sequential(Clipping(), nn.Linear(5, 3)).double(),
-    "weights of its own": lambda: Positions(shared=False).double(),
+    "weights beside layers": lambda: Positions(shared=False).double(),
     "what all share": lambda: Positions(shared=True).double(),
 }
 
@@ -253,6 +293,13 @@ UNFOLDED = {
 @pytest.mark.parametrize("network", NETWORKS)
 def test_networks_agree(network, method):
     check_network(NETWORKS[network], method)
+
+
+def test_as_many_places_as_samples_are_places():
+    task, trials = Small(NETWORKS["a table of places"], rows=3), [(settings(batch_size=3, rho=0.1), s) for s in (0, 1)]
+    assert PackRun(task, trials).stack.folded is not None  # six places, and two times three samples
+    for (mine, seed), found in zip(trials, train_pack(task, trials), strict=True):
+        same(train(task, mine, seed), found)
 
 
 @pytest.mark.parametrize("network", UNFOLDED)
@@ -267,15 +314,17 @@ def check_network(make, method):
         same(train(task, mine, seed), found)
 
 
-@pytest.mark.parametrize("copies", [0, 2**26])
-def test_shards_are_computed_at_once_unless_their_copies_are_large(monkeypatch, copies):
+@pytest.mark.parametrize("large", ["", "training.stack.COPIES", "optim.layers.UNKNOWN"])
+def test_shards_are_computed_at_once_unless_their_copies_are_large(monkeypatch, large):
     seen, real = [], GhostShards._forward
     monkeypatch.setattr(GhostShards, "_forward", lambda self, leaves: seen.append(self) or real(self, leaves))
-    monkeypatch.setattr("hpsearch.training.stack.COPIES", copies)
+    if large:
+        monkeypatch.setattr(f"hpsearch.{large}", 0)
+    task = Small(NETWORKS["weights of its own"])
     trials = [(settings(rho=0.1, num_shards=3, epochs=12), seed) for seed in range(2)]
-    for (mine, seed), found in zip(trials, train_pack(Small(), trials), strict=True):
-        same(train(Small(), mine, seed), found)
-    assert bool(seen) == (copies > 0)
+    for (mine, seed), found in zip(trials, train_pack(task, trials), strict=True):
+        same(train(task, mine, seed), found)
+    assert bool(seen) == (not large)
 
 
 @pytest.mark.parametrize("lost, steps", [(0.0, {0}), (0.5, set(range(1, 12))), (1e9, {12})], ids=["no", "some", "all"])
@@ -344,7 +393,8 @@ def test_a_pack_in_bf16_is_folded_and_trains():
 
 def test_networks_of_known_layers_are_folded_and_others_are_not():
     folded = {name: is_folded(make) for name, make in {**NETWORKS, **UNFOLDED}.items()}
-    assert folded == {**dict.fromkeys(NETWORKS, True), "batch norm": False, **dict.fromkeys(UNFOLDED, False)}
+    others = ["batch norm", "another convolution", *UNFOLDED]
+    assert folded == {**dict.fromkeys(NETWORKS, True), **dict.fromkeys(others, False)}
 
 
 @pytest.mark.parametrize(
@@ -406,8 +456,8 @@ def test_the_operations_of_an_evaluation_are_noted_down_once_too(monkeypatch):
 
 
 def test_a_network_is_folded_on_trial_once_for_each_structure(monkeypatch):
-    tried, real = [], Stack._agree
-    monkeypatch.setattr(Stack, "_agree", lambda *given, **more: tried.append(0) or real(*given, **more))
+    tried, real = [], Folding._agree
+    monkeypatch.setattr(Folding, "_agree", lambda *given, **more: tried.append(0) or real(*given, **more))
     task, calls = Small(), []
     for task.make in (plain, plain, hooked, hooked, plain):
         PackRun(task, [(settings(), 0), (settings(), 1)])
@@ -459,6 +509,10 @@ def average(scaling):
     scaling.mean = scaling.mean * 0.9
 
 
+def average_in_place(scaling):
+    scaling.mean *= 0.9
+
+
 DRAWN = {
     "a number": lambda: float(torch.rand(())),
     "a tensor": lambda: torch.rand(8),
@@ -480,7 +534,7 @@ def test_networks_of_other_layers_are_refused():
         train_pack(task, [(settings(), seed) for seed in range(8)])
 
 
-@pytest.mark.parametrize(("keep", "name"), [(count, "seen"), (average, "mean")])
+@pytest.mark.parametrize(("keep", "name"), [(count, "seen"), (average, "mean"), (average_in_place, "mean")])
 def test_networks_that_keep_something_are_refused(keep, name):
     task = Small(lambda: nn.Sequential(*plain(), Scaling(keep=keep)))
     with pytest.raises(NotStackable, match=rf"changes more of the network than its weights and buffers: 4\.{name}"):
