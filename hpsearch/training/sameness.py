@@ -8,6 +8,7 @@ from types import FunctionType, ModuleType
 import numpy
 import torch
 from torch import Tensor, nn
+from torch.nn.utils.parametrize import is_parametrized
 
 from hpsearch.optim.known import OF_MODULES
 
@@ -19,7 +20,7 @@ def difference(models: Sequence[nn.Module]) -> str | None:
     first = list(models[0].named_modules(remove_duplicate=False))
     for other in models[1:]:
         modules = list(other.named_modules(remove_duplicate=False))
-        if [(name, type(each)) for name, each in first] != [(name, type(each)) for name, each in modules]:
+        if [(name, _kind(each)) for name, each in first] != [(name, _kind(each)) for name, each in modules]:
             return "layers"
         for (name, one), (_, two) in zip(first, modules, strict=True):
             mine, theirs = own(one), own(two)
@@ -27,6 +28,12 @@ def difference(models: Sequence[nn.Module]) -> str | None:
                 if key not in mine or key not in theirs or not _same(mine[key], theirs[key], set()):
                     return f"{name}.{key}" if name else key
     return None
+
+
+def _kind(module: nn.Module) -> object:
+    """A module that is parametrized (weight_norm, say) has a class that was made for it alone."""
+    kind = type(module)
+    return (kind.__name__, kind.__bases__) if is_parametrized(module) else kind
 
 
 def own(module: nn.Module) -> Attributes:

@@ -12,6 +12,7 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from torch import nn
 from torch._dynamo.utils import counters
+from torch.nn.utils.parametrize import register_parametrization
 
 from hpsearch.hyperparameters import Settings
 from hpsearch.optim.ghost import Ghost, GhostShards
@@ -213,6 +214,10 @@ class Scale(nn.Module):
         return self.dropout(inputs) * self.scale
 
 
+def parametrized():
+    return nn.Sequential(register_parametrization(nn.Linear(5, 8), "weight", nn.Tanh()), nn.ReLU(), nn.Linear(8, 3))
+
+
 class Attending(nn.Module):
     """Each number is a place in a sequence, with a token before it; places: of what they are added up."""
 
@@ -243,6 +248,7 @@ NETWORKS = {
     "a table of places in a row": lambda: Attending("row").double(),
     "all kinds of places": lambda: Attending("learned", "flat", "row").double(),
     "batch norm": batch_norm,
+    "parametrized": lambda: parametrized().double(),
     "another convolution": lambda: nn.Sequential(nn.Unflatten(1, (1, 5)), nn.Conv1d(1, 3, 5), nn.Flatten()).double(),
     "unused": lambda: Unused().double(),
     "tied": lambda: Tied().double(),
@@ -393,7 +399,7 @@ def test_a_pack_in_bf16_is_folded_and_trains():
 
 def test_networks_of_known_layers_are_folded_and_others_are_not():
     folded = {name: is_folded(make) for name, make in {**NETWORKS, **UNFOLDED}.items()}
-    others = ["batch norm", "another convolution", *UNFOLDED]
+    others = ["batch norm", "parametrized", "another convolution", *UNFOLDED]
     assert folded == {**dict.fromkeys(NETWORKS, True), **dict.fromkeys(others, False)}
 
 
