@@ -52,5 +52,5 @@ def _statistics(model: nn.Module) -> set[str]:
 
 def _drawn() -> tuple[object, ...]:
     """The states of the generators that are not torch's."""
-    state = numpy.random.get_state(legacy=False)
-    return random.getstate(), repr(state)
+    numbers = numpy.random.get_state(legacy=False)["state"]
+    return random.getstate(), numbers["key"].tobytes(), numbers["pos"]
