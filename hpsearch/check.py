@@ -113,7 +113,8 @@ def _check_parameter(path: KeyPath, name: str, parameter: Parameter, bases: tupl
 
 def _check_shards(path: KeyPath, arm: Arm, study: Study) -> Iterator[Mistake]:
     default = study.task.batch_size or HYPERPARAMETERS["batch_size"].default
-    batches = [value for value in values(arm, "batch_size", default) if isinstance(value, (int, float))]
+    given = whenever(arm, "num_shards")
+    batches = [value for value in values(arm, "batch_size", default, given) if isinstance(value, (int, float))]
     shared = study.optimizer.get("num_shards", 1)
     shards = [value for value in values(arm, "num_shards", shared) if isinstance(value, (int, float))]
     if batches and shards and max(shards) > min(batches):

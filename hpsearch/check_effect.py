@@ -57,4 +57,5 @@ def check_nesterov(path: KeyPath, arm: Arm, study: Study, bases: tuple[str, ...]
     switched = {**study.optimizer, **arm.fixed}.get("nesterov") is True and "nesterov" not in arm.parameters
     momentum = values(arm, "momentum", study.optimizer.get("momentum", 0.0))
     if switched and "sgd" in bases and set(momentum) == {0}:
-        yield Mistake(at, f"got true where the arm's momentum is {show(momentum[0])}", "false, or a momentum above 0")
+        allowed = "false (in an arm's fixed, too), or a momentum above 0"
+        yield Mistake(at, f"got true where the arm's momentum is {show(momentum[0])}", allowed)

@@ -29,23 +29,28 @@ def in_double(tensor: Tensor) -> Tensor:
     return tensor.double() if tensor.is_floating_point() else tensor
 
 
-EXTREMES = math.nan, 1e30, 0.0  # for what one of them may have while the other one's numbers are as usual
+# What one of them may have while the other one's numbers are as usual, as factors. None is so large that what a loss
+# asserts on a GPU (indices, probabilities) is violated, which would be the process's end; NaN is for a CPU alone.
+EXTREMES = 1e3, 0.0, math.nan
 
 
-def keeps_apart(compute: Callable[..., Sequence[Tensor]], given: Sequence[Tensor], strict: bool) -> bool:
+def keeps_apart(compute: Callable[..., Sequence[Tensor]], weights: Sequence[Tensor], strict: bool) -> bool:
     """Whether each of two trials has its own numbers whatever the other one's are: a network that clips by the norm of
     all that it is given, say, mixes them only where that norm is large.
 
-    compute: of tensors (2, ...) like `given`, results (2, ...).
+    compute: of weights (2, ...), results (2, ...).
     """
-    found = compute(*given)
+    found = compute(*weights)
+    on_cpu = all(each.device.type == "cpu" for each in weights)
     for trial, other in ((0, 1), (1, 0)):
-        for extreme in EXTREMES:
-            beside = [each.clone() for each in given]
+        for extreme in EXTREMES if on_cpu else EXTREMES[:-1]:
+            beside = [each.clone() for each in weights]
             for tensor in beside:
-                if tensor.is_floating_point():
-                    tensor[other] = extreme
-            own = [[each[trial] for each in results] for results in (compute(*beside), found)]
-            if not agree(own[0], own[1], strict):
+                tensor[other] *= extreme
+            try:
+                results = compute(*beside)
+            except (ValueError, RuntimeError, IndexError):  # it says nothing: such numbers may be no probabilities
+                continue
+            if not agree([each[trial] for each in results], [each[trial] for each in found], strict):
                 return False
     return True

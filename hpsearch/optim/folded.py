@@ -44,6 +44,11 @@ class Folded(nn.Module):
         self.network = self._fold(copied, names, {})
         self.constants = {name for _, _, name in self._alike}
 
+    @property
+    def lends(self) -> bool:
+        """Whether its samples are given what is not theirs alone."""
+        return bool(self._own or self._alike or self.call.shared)
+
     def use(self, weights: Mapping[str, Tensor], taps: Mapping[str, Tap] | None = None) -> None:
         self.call.weights, self.call.taps = dict(weights), dict(taps or {})
 

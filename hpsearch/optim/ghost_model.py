@@ -82,12 +82,14 @@ class GhostModel:
         try:
             double, theirs = self._in_double(bundles)
             agrees = double._agrees(loss, theirs, tuple(map(in_double, few)), strict=True)
+            agrees = agrees and double._is_whole(loss, tuple(map(in_double, stacked)), strict=True)
             self._folded.learned(double._folded.call.shared)
             return agrees
         except (NotFoldable, torch.OutOfMemoryError):
             raise
         except Exception:  # a loss, a model or a device that does not know float64
             agrees = self._agrees(loss, bundles, few, strict=False)
+            agrees = agrees and self._is_whole(loss, stacked, strict=False)
             self._folded.learned(self._folded.call.shared)
             return agrees
 
@@ -126,6 +128,21 @@ class GhostModel:
             raise NotFoldable("a forward pass changes a buffer")
         return agree(mine, expected, strict) and self._keeps_apart(loss, few, strict)
 
+    def _is_whole(self, loss: Loss, stacked: Sequence[Tensor], strict: bool) -> bool:
+        """Whether the losses of all shards at once are each shard's own: a network may do otherwise with many samples,
+        as one does that takes them in parts. Of the first, the middle and the last one.
+        """
+        called: Any = Called(self._folded)
+        weights = {name: weight.detach().unsqueeze(0) for weight, name in self._names.items()}
+        self._folded.learned(self._folded.call.shared)
+        self._folded.use({**weights, **self._constants()})
+        rows = sorted({0, len(stacked[0]) // 2, len(stacked[0]) - 1})
+        with torch.no_grad():
+            found = vmap(lambda *batch: loss(called, *batch), randomness="different")(*stacked)
+            expected = [loss(self._model, *(part[row] for part in stacked)) for row in rows]
+        self._folded.use({})
+        return agree([found[rows]], [torch.stack(expected)], strict)
+
     def _constants(self) -> Weights:
         return {name: buffer.unsqueeze(0) for name, buffer in self._model.named_buffers()}
 
@@ -133,15 +150,15 @@ class GhostModel:
         called: Any = Called(self._folded)
         own = [parameter.detach().expand(len(few[0]), *parameter.shape) for parameter in self._names]
 
-        def compute(*tensors: Tensor) -> list[Tensor]:
-            leaves = [each.detach().requires_grad_(each.is_floating_point()) for each in tensors[: len(own)]]
+        def compute(*weights: Tensor) -> list[Tensor]:
+            leaves = [each.detach().requires_grad_() for each in weights]
             self._folded.use({**dict(zip(self._names.values(), leaves, strict=True)), **self._constants()})
             with torch.enable_grad():
-                losses = vmap(lambda *batch: loss(called, *batch), randomness="different")(*tensors[len(own) :])
+                losses = vmap(lambda *batch: loss(called, *batch), randomness="different")(*few)
                 found = torch.autograd.grad(losses.sum(), leaves, allow_unused=True)
             return [losses.detach(), *_present(list(found))]
 
-        return keeps_apart(compute, (*own, *few), strict)
+        return keeps_apart(compute, own, strict)
 
 
 def _present(found: Gradients) -> Tensors:
@@ -202,6 +219,8 @@ class Programs:
                 self._model = GhostModel(model, parameters)
             except NotFoldable as error:
                 self._model = str(error)
+            except Exception as error:  # it cannot be copied
+                self._model = f"{type(error).__name__}: {error}"
         return self._model
 
 

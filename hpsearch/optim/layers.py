@@ -46,6 +46,11 @@ class Call:
         """Of each tensor of the batch."""
         return self.trials * self.samples
 
+    def check(self, inputs: Tensor) -> None:
+        """Raises NotFoldable where these are not of all samples: a part of them would be taken for all trials'."""
+        if not inputs.dim() or not len(inputs) or len(inputs) % self.rows:
+            raise NotFoldable("a layer is called with what is not of all samples")
+
     def each_sample(self, own: Tensor) -> Tensor:
         """What each trial has, (V, ...), for each of its samples, (K * B, ...)."""
         return own.unsqueeze(1).expand(len(own), self.rows // len(own), *own.shape[1:]).flatten(0, 1)
@@ -58,6 +63,11 @@ class Layer(nn.Module):
         super().__init__()
         self.layer, self.call = layer, call
         self.names = {name: names[parameter] for name, parameter in layer.named_parameters(recurse=False)}
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        """A network may go by what kind of layer it has."""
+        return type(self.layer)
 
     def own(self, name: str) -> Tensor | None:
         return self.call.weights[self.names[name]] if name in self.names else None
@@ -107,6 +117,7 @@ class _Product(torch.autograd.Function):
 
 class _Linear(Layer):
     def forward(self, inputs: Tensor) -> Tensor:
+        self.call.check(inputs)
         weight, bias = self.own("weight"), self.own("bias")
         assert weight is not None
         tap = self.call.taps.get(self.names["weight"]) if "weight" in self.names else None
@@ -126,6 +137,7 @@ class _Conv2d(Layer):
     """One grouped convolution, or one trial after another: with many samples that takes less time on a CPU."""
 
     def forward(self, inputs: Tensor) -> Tensor:
+        self.call.check(inputs)
         layer: Any = self.layer
         weight, bias = self.own("weight"), self.own("bias")
         assert weight is not None
@@ -162,6 +174,7 @@ class _Norm(Layer):
     """Normalises sample by sample, then scales and shifts by each trial's own."""
 
     def forward(self, inputs: Tensor) -> Tensor:
+        self.call.check(inputs)
         layer: Any = self.layer
         if isinstance(layer, nn.GroupNorm):
             found, shape = nn.functional.group_norm(inputs, layer.num_groups, eps=layer.eps), [-1]
@@ -184,6 +197,7 @@ class _Embedding(Layer):
         if self._is_shared(inputs):
             places = inputs.squeeze(0) if len(inputs) == 1 else inputs
             return self.call.each_sample(weight[:, places])
+        self.call.check(inputs)
         first = torch.arange(len(weight), device=inputs.device) * weight.shape[1]  # each trial's row of the table
         rows = inputs.reshape(len(weight), -1) + first.unsqueeze(1)
         return nn.functional.embedding(rows.view(inputs.shape), weight.flatten(0, 1))
@@ -193,8 +207,6 @@ class _Embedding(Layer):
         name, call = self.names["weight"], self.call
         if call.learns and inputs.shape[0] != call.rows:
             call.shared.add(name)
-        if name not in call.shared and inputs.shape[0] != call.rows:
-            raise NotFoldable("an embedding is called with what is not the batch's")
         return name in call.shared
 
 
@@ -207,12 +219,16 @@ class _Whole(Layer):
 
     def forward(self, *inputs: Tensor) -> Tensor:
         trials = self.call.trials
-        if any(not isinstance(each, Tensor) or not each.dim() or len(each) != self.call.rows for each in inputs):
-            raise NotFoldable(f"{type(self.layer).__name__} is called with what is not the batch's")
+        if not inputs or not all(isinstance(each, Tensor) for each in inputs):
+            raise NotFoldable(f"{type(self.layer).__name__} is called with what is not of all samples")
+        for each in inputs:
+            self.call.check(each)
         given = {name: self.call.weights[full] for name, full in self.names.items()}
         own = {key: w if len(w) == trials else w.repeat_interleave(trials // len(w), 0) for key, w in given.items()}
         found: Tensor = self._each(own, *(each.reshape(trials, -1, *each.shape[1:]) for each in inputs))
-        return found.flatten(0, 1)
+        found = found.flatten(0, 1)
+        self.call.check(found)
+        return found
 
     def _of_trial(self, own: Weights, *inputs: Tensor) -> Any:
         return functional_call(self.layer, own, inputs)

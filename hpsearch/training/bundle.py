@@ -113,9 +113,9 @@ def time_trials(task: Task, trials: Trials, engine: Engine) -> Timing:
     one, begin_alone = _begin(lambda: start(task, *trials[0], engine=engine), engine)
     if any(isinstance(module, _DropoutNd) and module.p for module in one.model.modules()):
         return Timing(why="the network draws random numbers as it trains (dropout), others in each bundle")
-    states = _generators(engine)
+    states = engine.generators()
     step = min(_seconds(one.probe, 1, engine) for _ in range(3))
-    if not all(map(torch.equal, states, _generators(engine))):
+    if not all(map(torch.equal, states, engine.generators())):
         return Timing(why="the network draws random numbers as it trains, others in each bundle")
     if step > STEP:
         return Timing(why=f"a step takes {step:.2f} s: there is no fixed cost worth sharing")
@@ -166,12 +166,6 @@ def _until_now(since: float, engine: Engine) -> float:
     if engine.device.type == "cuda":
         torch.cuda.synchronize(engine.device)
     return time.perf_counter() - since
-
-
-def _generators(engine: Engine) -> list[torch.Tensor]:
-    """torch's own: what draws from others is computed by no list, and by no other program."""
-    states = [torch.get_rng_state()]
-    return [*states, torch.cuda.get_rng_state(engine.device)] if engine.device.type == "cuda" else states
 
 
 def _device_name(engine: Engine) -> str:

@@ -73,6 +73,11 @@ class Engine:
             return torch.autocast(self.device.type, torch.bfloat16)
         return nullcontext()
 
+    def generators(self) -> list[torch.Tensor]:
+        """The states of torch's own."""
+        states = [torch.get_rng_state()]
+        return [*states, torch.cuda.get_rng_state(self.device)] if self.device.type == "cuda" else states
+
     def recorded(self) -> dict[str, bool]:
         return {name: getattr(self, name) for name in SWITCHES}
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy
 import torch
@@ -15,33 +18,60 @@ from hpsearch.training.programs import Measured, NotStackable
 from hpsearch.training.sameness import Kept
 
 
-def first_step(module: Measured, sample: Batch, engine: Engine) -> tuple[set[str], set[str]]:
-    """The parameters that the loss depends on, as an optimizer leaves those without a gradient as they are; and the
-    buffers that change, which are as before afterwards. Raises NotStackable.
+class FirstStep(NamedTuple):
+    """used: the parameters that the loss depends on, as an optimizer leaves those without a gradient as they are.
+    changing: the buffers that a training step changes. draws: whether it draws from torch's generators.
     """
+
+    used: set[str]
+    changing: set[str]
+    draws: bool
+
+
+def first_step(module: Measured, sample: Batch, engine: Engine) -> FirstStep:
+    """Of the network, whose buffers are as before afterwards. Raises NotStackable."""
     kept, drawn = Kept(module.model), _drawn()
-    used, changing = _used(module, sample, engine)
+    before = engine.generators()
+    used, changing = _train(module, sample, engine)
+    draws = not all(map(torch.equal, before, engine.generators()))
     if _drawn() != drawn:
         raise NotStackable("a training step draws from random or numpy.random, which would be the same for all trials")
     changed = kept.changed() or next(iter(changing - _statistics(module.model)), None)
     if changed is not None:
         raise NotStackable(f"a training step changes more of the network than its weights and buffers: {changed}")
-    return used, changing
+    changed = next(iter(_evaluate(module, sample, engine)), None) or kept.changed()
+    if changed is not None:
+        raise NotStackable(f"an evaluation changes the network: {changed}")
+    return FirstStep(used, changing, draws)
 
 
-def _used(module: Measured, sample: Batch, engine: Engine) -> tuple[set[str], set[str]]:
+def _train(module: Measured, sample: Batch, engine: Engine) -> tuple[set[str], set[str]]:
     module.train()
-    buffers = dict(module.model.named_buffers())
-    kept = {name: (value.clone(), value._version) for name, value in buffers.items()}
     named = {name: value for name, value in module.model.named_parameters() if value.requires_grad}
-    with torch.enable_grad(), engine.autocast():
+    with _buffers(module.model) as changing, torch.enable_grad(), engine.autocast():
         loss = module(*sample)["loss"]
         found = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
-    changing = {name for name, (_, version) in kept.items() if buffers[name]._version != version}
-    with torch.no_grad():
-        for name, (value, _) in kept.items():
-            buffers[name].copy_(value)
     return {name for name, gradient in zip(named, found, strict=True) if gradient is not None}, changing
+
+
+def _evaluate(module: Measured, sample: Batch, engine: Engine) -> set[str]:
+    module.eval()
+    with _buffers(module.model) as changing, torch.no_grad(), engine.autocast():
+        module(*sample)
+    return changing
+
+
+@contextmanager
+def _buffers(model: nn.Module) -> Iterator[set[str]]:
+    """The names of buffers that are changed within, afterwards; they are as before then."""
+    changing: set[str] = set()
+    kept = {name: (buffer, buffer._version, buffer.clone()) for name, buffer in model.named_buffers()}
+    yield changing
+    with torch.no_grad():
+        for name, (buffer, version, value) in kept.items():
+            if buffer._version != version or not torch.equal(buffer, value):  # BatchNorm's kernels tell no version
+                changing.add(name)
+                buffer.copy_(value)
 
 
 def _statistics(model: nn.Module) -> set[str]:

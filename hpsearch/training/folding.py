@@ -14,6 +14,7 @@ from hpsearch.optim.agreement import agree, in_double, keeps_apart
 from hpsearch.optim.layers import Weights, unknown
 from hpsearch.tasks.protocol import Batch
 from hpsearch.training.engine import Engine
+from hpsearch.training.first_step import FirstStep
 from hpsearch.training.lists import Lists
 from hpsearch.training.programs import ByFolding, ByFunc, Measured, NotStackable, Program, without_dropout
 
@@ -23,9 +24,7 @@ NOISE = 0.1  # of the weights' spread, so that the trials on which the programs 
 
 @dataclass(frozen=True)
 class Folding:
-    """Of networks with weights (K, P), of which views() are those named `names`. others, lists: the stack's. changing:
-    the buffers that a step changes.
-    """
+    """Of networks with weights (K, P), of which views() are those named `names`. others, lists: the stack's."""
 
     module: Measured
     names: Sequence[str]
@@ -34,7 +33,7 @@ class Folding:
     views: Callable[[Tensor], list[Tensor]]
     engine: Engine
     lists: Lists
-    changing: set[str]
+    first: FirstStep
 
     def program(self, sample: Batch) -> ByFolding | None:
         """The folded network where it gives what torch.func gives, dropout aside. Tried once for each structure.
@@ -45,7 +44,7 @@ class Folding:
         """
         if any(isinstance(each, _ConvNd) for each in unknown(self.module.model)):
             return None  # each would lay out all trials' maps anew; torch.func does so once
-        shapes = tuple((part.shape[1:], part.dtype, part.device) for part in sample)
+        shapes = (len(self.weights), *((part.shape, part.dtype, part.device) for part in sample))
         known = self.lists.learned(shapes)
         if known is not None:
             return self._by_folding(known)
@@ -57,11 +56,11 @@ class Folding:
         weights = self.weights[ends] + NOISE * self.weights[ends].std(1, keepdim=True) * noise
         given = weights, {name: value[ends] for name, value in self.others.items()}, batch
         try:
-            shared = self._agree(*given, strict=True)
+            shared = self._agree(*given, sample, strict=True)
         except torch.OutOfMemoryError:
             raise
         except Exception:  # a network, a task or a device that does not know float64
-            shared = self._agree(*given, strict=False)
+            shared = self._agree(*given, sample, strict=False)
         if shared is None:
             return None
         self.lists.note_learned(shapes, shared)
@@ -73,12 +72,18 @@ class Folding:
         program.folded.learned(shared)
         constants = [self.others[name] for name in program.folded.constants]
         alike = all(torch.equal(each, each[:1].expand_as(each)) for each in constants)
-        return program if alike and not program.folded.constants & self.changing else None
+        if not alike or program.folded.constants & self.first.changing:
+            return None
+        # Of what is lent to each sample, each would be given draws of its own.
+        return None if self.first.draws and program.folded.lends else program
 
-    def _agree(self, weights: Tensor, others: Weights, batch: Batch, strict: bool) -> frozenset[str] | None:
+    def _agree(
+        self, weights: Tensor, others: Weights, batch: Batch, sample: Batch, strict: bool
+    ) -> frozenset[str] | None:
         """Which embeddings are called with what all samples share; None where the programs do not agree.
 
-        strict: in float64. Raises NotStackable where torch.func cannot compute it.
+        Of two trials on few samples, then of all. strict: in float64. Raises NotStackable where torch.func cannot
+        compute it.
         """
         module = self.module
         if strict:
@@ -99,12 +104,33 @@ class Folding:
                 found = self._numbers(folded, weights, others, batch)
                 with self.engine.autocast():
                     self._numbers(folded, weights, others, batch)  # in its precision it must not raise
-                apart = keeps_apart(lambda w, *b: self._numbers(folded, w, others, b), (weights, *batch), strict)
+                apart = keeps_apart(lambda some: self._numbers(folded, some, others, batch), [weights], strict)
+                agrees = apart and agree(found, expected, strict)
+                agrees = agrees and self._is_whole(module, folded, sample, strict)
         except torch.OutOfMemoryError:
             raise
         except Exception:  # a layer that is not known, a task that needs more of a network than calling it
             return None
-        return frozenset(folded.folded.call.shared) if apart and agree(found, expected, strict) else None
+        return frozenset(folded.folded.call.shared) if agrees else None
+
+    def _is_whole(self, module: Measured, folded: ByFolding, sample: Batch, strict: bool) -> bool:
+        """Whether with all trials, and as many samples as a step has, the first and the last trial have their own
+        numbers: a network may do otherwise with many samples, as one does that takes them in parts.
+        """
+        convert = in_double if strict else torch.Tensor.clone
+        weights, count = convert(self.weights), len(self.weights)
+        others = {name: convert(value) for name, value in self.others.items()}
+        batch = tuple(convert(part).expand(count, *part.shape) for part in sample)
+        folded.folded.learned(folded.folded.call.shared)
+        found, func = self._numbers(folded, weights, others, batch), ByFunc(module, self.names)
+        for row in {0, count - 1}:
+            one = slice(row, row + 1)
+            own = {name: value[one] for name, value in others.items()}
+            with without_dropout(module):
+                expected = self._numbers(func, weights[one], own, tuple(part[one] for part in batch))
+            if not agree([each[one] for each in found], expected, strict):
+                return False
+        return True
 
     def _numbers(self, program: Program, weights: Tensor, others: Weights, batch: Batch) -> list[Tensor]:
         """All that a program gives: losses, gradients and metrics."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterator, Mapping, Sequence
 from types import FunctionType, ModuleType
 
@@ -13,6 +14,7 @@ from torch.nn.utils.parametrize import is_parametrized
 from hpsearch.optim.known import OF_MODULES
 
 Attributes = Mapping[str, object]
+GENERATORS = (random.Random, numpy.random.Generator, numpy.random.RandomState, torch.Generator)
 
 
 def difference(models: Sequence[nn.Module]) -> str | None:
@@ -23,7 +25,7 @@ def difference(models: Sequence[nn.Module]) -> str | None:
         if [(name, _kind(each)) for name, each in first] != [(name, _kind(each)) for name, each in modules]:
             return "layers"
         for (name, one), (_, two) in zip(first, modules, strict=True):
-            mine, theirs = own(one), own(two)
+            mine, theirs = own(one) | _shapes(one), own(two) | _shapes(two)
             for key in sorted(mine.keys() | theirs.keys()):
                 if key not in mine or key not in theirs or not _same(mine[key], theirs[key], set()):
                     return f"{name}.{key}" if name else key
@@ -36,9 +38,14 @@ def _kind(module: nn.Module) -> object:
     return (kind.__name__, kind.__bases__) if is_parametrized(module) else kind
 
 
-def own(module: nn.Module) -> Attributes:
+def own(module: nn.Module) -> dict[str, object]:
     """Its attributes that are no weights, buffers or modules."""
     return {key: value for key, value in vars(module).items() if key not in OF_MODULES}
+
+
+def _shapes(module: nn.Module) -> dict[str, object]:
+    named = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
+    return {name: (tuple(each.shape), str(each.dtype), str(each.layout)) for name, each in named}
 
 
 class Kept:
@@ -88,7 +95,9 @@ def _leaves(task: object) -> dict[str, object]:
     while ahead:
         name, value = ahead.pop()
         if isinstance(value, Tensor):
-            found[name] = value, value._version
+            found[name] = value, _version(value)
+            continue
+        if isinstance(value, GENERATORS):  # where they stand is no data
             continue
         parts = _parts(value)
         if parts is None:
@@ -118,9 +127,14 @@ def _same_leaf(one: object, other: object) -> bool:
     return _same(one, other, set())
 
 
+def _version(tensor: Tensor) -> int:
+    """Another one when it has changed in place; an inference tensor has none."""
+    return -1 if tensor.is_inference() else tensor._version
+
+
 def _mark(value: object) -> object:
     if isinstance(value, Tensor):
-        return id(value), value._version
+        return id(value), _version(value)
     if isinstance(value, (list, tuple)):
         return id(value), [_mark(each) for each in value]
     if isinstance(value, dict):
@@ -136,7 +150,8 @@ def _same(one: object, other: object, seen: set[tuple[int, int]]) -> bool:
         return False
     seen = seen | {(id(one), id(other))}
     if isinstance(one, Tensor) and isinstance(other, Tensor):
-        return one.shape == other.shape and one.dtype == other.dtype and torch.equal(one, other)
+        alike = one.shape == other.shape and one.dtype == other.dtype
+        return alike and bool(((one == other) | ((one != one) & (other != other))).all())  # NaN is like itself
     if isinstance(one, torch.Generator) and isinstance(other, torch.Generator):
         return torch.equal(one.get_state(), other.get_state())
     if isinstance(one, (list, tuple)) and isinstance(other, (list, tuple)):

@@ -44,9 +44,9 @@ class Stack:
         differs = difference(models)
         if differs is not None:
             raise NotStackable(f"the trials' networks differ in more than their weights and buffers: in {differs}")
-        used, changing = first_step(self._module, sample, engine)
+        first = first_step(self._module, sample, engine)
         named = [dict(model.named_parameters()) for model in models]
-        self.names = [name for name in named[0] if name in used]
+        self.names = [name for name in named[0] if name in first.used]
         self._shapes = [named[0][name].shape for name in self.names]
         self._sizes = [shape.numel() for shape in self._shapes]
         kinds = {named[0][name].dtype for name in self.names}
@@ -70,7 +70,7 @@ class Stack:
         self._func = ByFunc(self._module, self.names)
         self.lists = Lists(task, models[0], engine, len(models))
         self.whole = engine.compile and not self.lists.any  # the compiler is given steps as they are, and watches them
-        folding = Folding(self._module, self.names, self.weights, self.others, self.views, engine, self.lists, changing)
+        folding = Folding(self._module, self.names, self.weights, self.others, self.views, engine, self.lists, first)
         self.folded = folding.program(sample)
         self._may_copy = may_copy(self._module.model)
         self.evaluations = 0  # that will follow with as many trials

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from collections.abc import Iterator, Mapping
 
@@ -40,7 +39,7 @@ class Trial:
         self.globals = GlobalGenerators(seed)
         with self.globals.swapped():
             self.model: nn.Module = engine.place(task.model())
-        self.task = task = copy.copy(task)  # as it is now: other seeds' data may change it, between epochs, too
+        self.task = task = as_it_is(task)  # other seeds' data may change it, between epochs, too
         self.order = generator(seed, "batch order")
         batch_size = min(settings.batch_size, len(self.splits["train"][0]))
         self.batches = Batches(task, self.splits["train"], self.lengths["train"], batch_size, seed)
@@ -117,3 +116,15 @@ class Trial:
             cost=self.meter.read(),
             curve=self.curve,
         )
+
+
+def as_it_is(task: Task) -> Task:
+    """With the same attributes, whatever the class makes of copying; the task itself where it is no plain object."""
+    if any(getattr(kind, "__slots__", ()) for kind in type(task).__mro__):
+        return task
+    try:
+        copied: Task = object.__new__(type(task))
+    except TypeError:  # a built-in type's subclass
+        return task
+    vars(copied).update(vars(task))
+    return copied

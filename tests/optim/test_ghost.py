@@ -3,6 +3,7 @@
 import copy
 import dataclasses
 import functools
+import threading
 
 import pytest
 import torch
@@ -236,6 +237,25 @@ class Beside(Scale):
         return self.last(super().forward(inputs))
 
 
+class Locked(nn.Linear):
+    """Cannot be copied."""
+
+    def __init__(self):
+        super().__init__(4, 4)
+        self.lock = threading.Lock()
+
+
+class InParts(nn.Module):
+    """Of 8 samples, which only some shards have together."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 4)
+
+    def forward(self, inputs):
+        return torch.cat([self.layer(part) for part in inputs.split(8)])
+
+
 class Keeping(nn.Module):
     def __init__(self):
         super().__init__()
@@ -248,8 +268,14 @@ class Keeping(nn.Module):
 
 REFUSED = {
     "mixing": (lambda: sequential(Mixing()), {}, "treats a batch other than sample by sample"),
-    "mixing what is large": (lambda: sequential(Clipping()), {}, "treats a batch other than sample by sample"),
+    "mixing what is large": (
+        lambda: sequential(nn.Sequential(nn.Linear(4, 4), Clipping())),
+        {},
+        "treats a batch other than sample by sample",
+    ),
     "weights beside layers": (lambda: sequential(Beside()), {}, "Beside has weights of its own beside layers"),
+    "what cannot be copied": (lambda: sequential(Locked()), {}, "cannot pickle"),
+    "in parts": (lambda: sequential(InParts()), {}, "not of all samples"),
     "a buffer that changes": (lambda: sequential(Keeping()), {}, "a forward pass changes a buffer"),
     "dropout": (lambda: sequential(nn.Dropout(0.5)), {}, "treats a batch other than sample by sample"),
     "half": (lambda: made("mlp").half(), {}, "not of torch.float32 or torch.float64"),

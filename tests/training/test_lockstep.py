@@ -62,7 +62,19 @@ class Weighing(Digits):
         return {**super().measure(model, *batch), "loss": loss}
 
 
-@pytest.mark.parametrize("kind", [Digits, Weighing])
+class Delegating:
+    """Has what another task has; no copy is made of it as of a plain object."""
+
+    semantics, metrics = Digits.semantics, Digits.metrics
+
+    def __init__(self, **options):
+        self.inner = Digits(**options)
+
+    def __getattr__(self, name):
+        return getattr(self.inner, name)
+
+
+@pytest.mark.parametrize("kind", [Digits, Weighing, Delegating])
 def test_trials_side_by_side_are_the_trials_alone(kind):
     task, settings = kind(label_noise=0.3), Settings.merge({"epochs": 3, "rho": 0.1})
     ended = {}

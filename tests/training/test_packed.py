@@ -242,6 +242,7 @@ class Attending(nn.Module):
 
 NETWORKS = {
     "another class": lambda: OfSamples(5, 3).double(),
+    "by kind": lambda: ByKind().double(),
     "weights of its own": lambda: nn.Sequential(nn.Linear(5, 4), Scale(4), nn.Linear(4, 3)).double(),
     "learned places": lambda: Attending("learned").double(),
     "a table of places": lambda: Attending("flat").double(),
@@ -286,10 +287,35 @@ class Clipping(nn.Module):
         return inputs * (1e3 / inputs.norm()).clamp(max=1.0)
 
 
+class InParts(nn.Module):
+    """Takes many samples in parts; of: the number of them."""
+
+    def __init__(self, of):
+        super().__init__()
+        self.of, self.last = of, nn.Linear(5, 3)
+
+    def forward(self, inputs):
+        return torch.cat([self.last(part) for part in inputs.split(self.of)])
+
+
+class ByKind(nn.Module):
+    """Goes by what its layers are."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.ModuleList([nn.Linear(5, 8), nn.Tanh(), nn.Linear(8, 3)])
+
+    def forward(self, inputs):
+        for layer in self.layers:
+            inputs = layer(inputs) * (2 if isinstance(layer, nn.Linear) else 1)
+        return inputs
+
+
 UNFOLDED = {
+    "in parts": lambda: InParts(11).double(),  # of two trials on few samples it makes one
     "buffers that differ": lambda: Attending("row", mask=lambda: torch.rand(6, 6)).double(),
     "mixing": lambda: nn.Sequential(nn.Linear(5, 8), Mixing(), nn.Linear(8, 3)).double(),
-    "mixing what is large": lambda: nn.Sequential(Clipping(), nn.Linear(5, 3)).double(),
+    "mixing what is large": lambda: nn.Sequential(nn.Linear(5, 8), Clipping(), nn.Linear(8, 3)).double(),
     "weights beside layers": lambda: Positions(shared=False).double(),
     "what all share": lambda: Positions(shared=True).double(),
 }
@@ -306,6 +332,25 @@ def test_as_many_places_as_samples_are_places():
     assert PackRun(task, trials).stack.folded is not None  # six places, and two times three samples
     for (mine, seed), found in zip(trials, train_pack(task, trials), strict=True):
         same(train(task, mine, seed), found)
+
+
+class Placed(nn.Module):
+    """Drops out some of what its places add: of all samples the same."""
+
+    def __init__(self, own):
+        super().__init__()
+        self.own = nn.Parameter(torch.randn(1, 8)) if own else None
+        self.table, self.drop = nn.Embedding(1, 8), nn.Dropout(0.5)
+        self.first, self.last = nn.Linear(5, 8), nn.Linear(8, 3)
+
+    def forward(self, inputs):
+        places = self.table(torch.zeros(1, dtype=torch.long)) if self.own is None else self.own
+        return self.last(self.first(inputs) + self.drop(places))
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_draws_that_all_samples_share_are_not_made_for_each(own):
+    assert not is_folded(lambda: Placed(own).double())
 
 
 @pytest.mark.parametrize("network", UNFOLDED)
@@ -702,6 +747,20 @@ class Renormed(nn.Module):
         return self.last(self.table((inputs[:, 0] > 0).long()))
 
 
+class Counting(nn.Module):
+    """Counts evaluations."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(5, 3).double()
+        self.register_buffer("count", torch.zeros(()))
+
+    def forward(self, inputs):
+        if not self.training:
+            self.count += 1
+        return self.last(inputs)
+
+
 class Growing(Small):
     def data(self, seed):
         data = super().data(seed)
@@ -715,8 +774,9 @@ class Growing(Small):
         (Small(Mixed), "float32, torch.float64"),
         (Growing(rows=20), "depends on the seed"),
         (Small(Renormed), r"more of the network than its weights and buffers: table\.weight"),
+        (Small(Counting), "an evaluation changes the network: count"),
     ],
-    ids=["cropped", "two types", "growing", "shortened"],
+    ids=["cropped", "two types", "growing", "shortened", "evaluations"],
 )
 def test_what_cannot_be_stacked_is_said(task, said):
     with pytest.raises(NotStackable, match=said):
@@ -759,8 +819,11 @@ def test_a_task_that_keeps_something_of_each_seed_is_refused(keep, said):
     [
         lambda task, seed, classes: task.kept.update({seed: classes}),
         lambda task, seed, classes: setattr(task, "weights", torch.ones(3)),
+        lambda task, seed, classes: setattr(task, "kept", {"draws": numpy.random.default_rng(seed)}),
+        lambda task, seed, classes: setattr(task, "weights", torch.inference_mode()(torch.ones)(3)),
+        lambda task, seed, classes: setattr(task, "weights", torch.tensor([1.0, math.nan])),
     ],
-    ids=["a cache", "the same for all"],
+    ids=["a cache", "the same for all", "a generator", "of inference", "NaN"],
 )
 def test_a_task_that_keeps_no_seeds_own_is_not_refused(keep):
     assert len(train_pack(Weighing(keep), [(settings(epochs=1), 0), (settings(epochs=1), 1)])) == 2
