@@ -56,6 +56,8 @@ class Stack:
             )
         rows = [torch.cat([trial[name].detach().reshape(-1) for name in self.names]) for trial in named]
         self.weights = torch.stack(rows)
+        if any(buffer.layout != torch.strided for buffer in models[0].buffers()):
+            raise NotStackable("a buffer is sparse")
         fixed = [{**trial, **dict(model.named_buffers())} for trial, model in zip(named, models, strict=True)]
         others = [name for name in fixed[0] if name not in self.names]
         self.others = {name: torch.stack([each[name].detach() for each in fixed]) for name in others}

@@ -12,6 +12,7 @@ from hpsearch.tasks.models import mlp
 from hpsearch.tasks.networks.attention import TransformerBlock
 from hpsearch.tasks.networks.layers import Layers
 from hpsearch.tasks.networks.resnet import resnet18 as any_resnet18
+from hpsearch.tasks.networks.vit import VisionTransformer
 
 
 class Problem(NamedTuple):
@@ -106,4 +107,11 @@ def thin_resnet(batch: int = 128) -> Problem:
     """ResNet-18 of an eighth of the width on images of 16 pixels: 0.18 M parameters."""
     torch.manual_seed(0)
     model = any_resnet18(3, 10, Layers("group", 0.125, 32))
+    return Problem(model, (torch.randn(batch, 3, 16, 16), torch.randint(0, 10, (batch,))), classify)
+
+
+def thin_vit(batch: int = 128) -> Problem:
+    """DeiT-Ti's 12 layers with 48 dimensions in place of 192, patches of 4 x 4 pixels of 16 x 16: 0.34 M parameters."""
+    torch.manual_seed(0)
+    model = VisionTransformer(3, 16, 10, patch=4, head_dim=16)
     return Problem(model, (torch.randn(batch, 3, 16, 16), torch.randint(0, 10, (batch,))), classify)

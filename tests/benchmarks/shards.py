@@ -1,6 +1,6 @@
 """What m shards cost: step time against SAM's, one shard after another and all in one program, by vmap or as ghosts.
 
-    python -m tests.benchmarks.shards [mlp gpt resnet transformer resnet18]
+    python -m tests.benchmarks.shards [mlp gpt vit resnet transformer resnet18]
 
 The floor is the gradient evaluations of one shard after another and the base optimizer's step. Ghosts go below it.
 """
@@ -16,7 +16,7 @@ from typing import NamedTuple
 import torch
 
 from hpsearch.optim import SharpnessAware
-from tests.benchmarks.models import Problem, gpt, resnet18, small_mlp, thin_resnet, transformer
+from tests.benchmarks.models import Problem, gpt, resnet18, small_mlp, thin_resnet, thin_vit, transformer
 from tests.benchmarks.step import base, floor, ours, to_device
 from tests.benchmarks.timing import Step, blocks, device_name, ratio
 
@@ -33,11 +33,12 @@ class Case(NamedTuple):
 CASES = {
     "mlp": Case(lambda: small_mlp(128), 1, 15, 3, ("floor", "vmap", "ghost")),
     "gpt": Case(lambda: gpt(128), 1, 5, 1, ("vmap", "ghost")),
+    "vit": Case(lambda: thin_vit(128), 1, 5, 1, ("vmap", "ghost")),
     "resnet": Case(lambda: thin_resnet(128), 1, 5, 1, ("vmap", "ghost")),
     "transformer": Case(lambda: transformer(128), 2, 5, 1, ("floor", "vmap"), 32),
     "resnet18": Case(lambda: resnet18(128), 2, 2, 1, (), 32),
 }
-USUAL = ["mlp", "gpt", "resnet"]  # the others take minutes
+USUAL = ["mlp", "gpt", "vit", "resnet"]  # the others take minutes
 
 
 def main(names: list[str] | None = None) -> None:

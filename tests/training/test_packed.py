@@ -327,6 +327,24 @@ def test_networks_agree(network, method):
     check_network(NETWORKS[network], method)
 
 
+class Recalling(Small):
+    """A metric that has no value where the samples have none of a class."""
+
+    metrics = ("loss", "accuracy", "recall")
+
+    def chance(self, data):
+        return {**super().chance(data), "val_recall": 0.0, "test_recall": 0.0}
+
+    def measure(self, model, *batch):
+        absent = batch[1] == 7
+        hits = (model(batch[0]).argmax(1) == batch[1]) & absent
+        return {**super().measure(model, *batch), "recall": hits.double().sum() / absent.double().sum()}
+
+
+def test_a_metric_without_a_value_is_no_difference():
+    assert PackRun(Recalling(), [(settings(), 0), (settings(), 1)]).stack.folded is not None
+
+
 def test_as_many_places_as_samples_are_places():
     task, trials = Small(NETWORKS["a table of places"], rows=3), [(settings(batch_size=3, rho=0.1), s) for s in (0, 1)]
     assert PackRun(task, trials).stack.folded is not None  # six places, and two times three samples
