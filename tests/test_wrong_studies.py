@@ -463,7 +463,7 @@ RANGES = [
         "nesterov-alone",
         "momentum: 0\n      nesterov: true",
         "fixed.nesterov: got true where the arm's momentum is 0",
-        "false, or a",
+        "or a momentum above 0",
     ),
     fixed("ema-one", "ema_decay: 1", "arms.sam.fixed.ema_decay: got 1;", "a finite number >= 0 and < 1"),
     fixed("ema-negative", "ema_decay: -0.1", "fixed.ema_decay: got -0.1", "a finite number >= 0 and < 1"),
