@@ -39,11 +39,11 @@ class Trial:
         self.globals = GlobalGenerators(seed)
         with self.globals.swapped():
             self.model: nn.Module = engine.place(task.model())
-        self.task = task = as_it_is(task)  # other seeds' data may change it, between epochs, too
+        self.task = as_it_is(task)  # other seeds' data may change it, between epochs, too
         self.order = generator(seed, "batch order")
         batch_size = min(settings.batch_size, len(self.splits["train"][0]))
-        self.batches = Batches(task, self.splits["train"], self.lengths["train"], batch_size, seed)
-        self.meter = CostMeter(task, engine.device)
+        self.batches = Batches(self.task, self.splits["train"], self.lengths["train"], batch_size, seed)
+        self.meter = CostMeter(task, engine.device)  # which knows the task by what it has counted for it
         self.epoch = self.begun = 0  # begun: the epoch at which this process took the trial up
         self.diverged = False
         self.initial_loss = math.nan

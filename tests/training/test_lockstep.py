@@ -8,7 +8,7 @@ import torch
 
 from hpsearch.hyperparameters import Settings
 from hpsearch.tasks.digits import Digits
-from hpsearch.training import pack
+from hpsearch.training import cost, pack
 from hpsearch.training.function import run_function
 from hpsearch.training.function_run import FunctionRun
 from hpsearch.training.lockstep import lockstep
@@ -171,3 +171,13 @@ def test_a_pack_without_milestones_is_one_trial_after_another():
     assert [[report.seed for report in stage.ended] for stage in stages] == [[], [], [0], [], [], [1]]
     assert [stage.progress.done for stage in stages] == [0.5, 1, 0, 0.5, 1, 0]
     assert all(stage.milestone is None and not stage.waiting for stage in stages)
+
+
+def test_what_is_known_of_a_task_holds_for_all_its_trials(monkeypatch):
+    """Each trial has a task of its own; FLOPs are counted for the one that it was made of."""
+    counted, real = [], cost._count
+    monkeypatch.setattr(cost, "_count", lambda *given: counted.append(0) or real(*given))
+    task = Digits()
+    for seed in (0, 1, 2):
+        train(task, Settings.merge({"epochs": 1}), seed)
+    assert len(counted) == 1
