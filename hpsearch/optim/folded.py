@@ -23,7 +23,7 @@ class Folded(nn.Module):
     linear: the weights that nothing but linear layers uses. constants: buffers that all trials must have alike, and
     that must not change. rows: for optim/ghost.py.
 
-    Raises NotFoldable for modules that have hooks, or weights of their own beside layers.
+    Raises NotFoldable for modules that have hooks, or weights of their own beside layers without a leading 1.
     """
 
     def __init__(self, model: nn.Module) -> None:

@@ -1,4 +1,4 @@
-"""Whether one network can stand for those of all trials: alike but for weights and buffers, and keeping nothing."""
+"""Whether one network, and one task, can stand for those of all trials: alike but for weights, and keeping nothing."""
 
 from __future__ import annotations
 
