@@ -14,6 +14,7 @@ from scipy.stats import qmc
 
 from hpsearch.analysis.axis import Axis, key
 from hpsearch.analysis.columns import Value, plain
+from hpsearch.sobol import load_direction_numbers
 
 if TYPE_CHECKING:
     from hpsearch.study import Arm
@@ -153,6 +154,7 @@ class Inputs:
 
     def uniform(self, n: int, seed: int, columns: int | None = None) -> Floats:
         """n (a power of two) scrambled Sobol' points of the unit cube, (n, columns or d)."""
+        load_direction_numbers()
         return np.asarray(qmc.Sobol(columns or len(self), seed=np.random.default_rng(seed)).random(n))
 
 

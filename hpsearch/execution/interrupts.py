@@ -90,7 +90,12 @@ class Interrupts:
 
     @contextmanager
     def held(self) -> Iterator[None]:
-        """What is done in the block is done whole: an interruption waits for its end."""
+        """What is done in the block is done whole: an interruption waits for its end.
+
+        Not begun after a signal: a library that swallowed the KeyboardInterrupt may not have done what it was to do.
+        """
+        if self._signalled:
+            raise KeyboardInterrupt
         with self._writing:
             self._held = True
             try:

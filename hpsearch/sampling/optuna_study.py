@@ -11,6 +11,7 @@ from optuna.trial import TrialState
 from hpsearch.sampling.build import InSpace, Nsga2, optuna_sampler, quiet
 from hpsearch.sampling.distributions import Params, distribution, snap, suggest
 from hpsearch.sampling.known import Known, Outcome
+from hpsearch.sobol import load_direction_numbers
 from hpsearch.space import active, ordered
 from hpsearch.study import Arm, Phase
 
@@ -35,6 +36,8 @@ class OptunaStudy:
             self.add(one)
 
     def ask(self, seed: int) -> tuple[Params, int | None, optuna.Trial]:
+        if self._phase.sampler == "gp":
+            load_direction_numbers()
         sampler = optuna_sampler(self._phase, seed)
         options = self._phase.options
         alone = not options.get("multivariate", len(self._study.directions) == 1)

@@ -13,6 +13,7 @@ from optuna.trial import TrialState
 from hpsearch.sampling.build import qmc, seed32
 from hpsearch.sampling.distributions import Params, corner, distributions, native
 from hpsearch.sampling.grid import levels_of, typed
+from hpsearch.sobol import load_direction_numbers
 from hpsearch.space import Parameter, active
 from hpsearch.stream_seeds import stream_seed
 from hpsearch.study import Study
@@ -50,6 +51,7 @@ class Sequence:
         yield from _random(self._arm.parameters, *self._key)
 
     def _qmc(self) -> Iterator[Params]:
+        load_direction_numbers()
         space = distributions(self._arm.parameters)
         study = optuna.create_study(sampler=qmc(self._phase, seed32(*self._key)))
         # Optuna draws the first point of a study independently and infers the space from it: give it one to infer from.

@@ -154,6 +154,19 @@ def test_a_library_that_makes_another_exception_of_ctrl_c_does_not_hide_it():
     assert process.ended() == (130, "raised Interrupted 3 are kept", "")
 
 
+def test_nothing_is_written_after_a_signal_that_a_library_swallowed():
+    code = """
+    def block(interrupts):
+        deaf(0.5)
+        with interrupts.held():
+            print("written", flush=True)
+    main(block)
+    """
+    process = Process(code)
+    process.send(signal.SIGINT)
+    assert process.ended() == (130, "not now\nraised Interrupted 3 are kept", "")
+
+
 def test_the_death_of_a_needed_process_ends_a_process_that_waits_for_it():
     code = """
     def block(interrupts):
