@@ -32,7 +32,7 @@ from hpsearch.planning import Planner, bundle_size, has_bundles, total_trials
 from hpsearch.results import DONE, Result, RunFolder, belonging, read_results
 from hpsearch.status import failures
 from hpsearch.study import Bundles, Recorded, Study, build_study, later_version, load_study, read_study
-from hpsearch.tasks.registry import source_hash
+from hpsearch.tasks.sources import source_hash
 from hpsearch.yamlfile import Document, parse_yaml
 
 
@@ -250,8 +250,9 @@ def _what_changed(before: Study, checked: Checked, folder: Path) -> list[str]:
     recorded = before.recorded
     if recorded is not None and recorded.task_source not in (None, source_hash(checked.task)):
         told.append(
-            f"the source of task {checked.study.task.name!r} has changed since the last run here; done trials are kept "
-            "as they are. Raise its `semantics` number if results would differ"
+            f"the source of task {checked.study.task.name!r} has changed since the last run here (its file, or what it "
+            "imports from beside it); done trials are kept as they are. Raise its `semantics` number if results would "
+            "differ"
         )
     return told
 

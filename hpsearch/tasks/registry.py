@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import inspect
 import sys
@@ -71,12 +70,6 @@ def identity(name: str, found: type[Task] | TrainFunction, options: Mapping[str,
     if hasattr(found, "identity"):
         changed = dict(found.identity(changed))
     return {"name": name, "semantics": int(getattr(found, "semantics", 1)), "options": changed}
-
-
-def source_hash(found: type[Task] | TrainFunction) -> str:
-    """A fingerprint of the file that defines the task, to warn when it has changed since the last run."""
-    file = inspect.getsourcefile(found)
-    return hashlib.sha256(Path(file).read_bytes()).hexdigest()[:16] if file else ""
 
 
 def _import(module_name: str, name: str, folder: Path | None) -> Any:

@@ -19,7 +19,7 @@ from torch.nn.modules.dropout import _DropoutNd
 from hpsearch import __version__
 from hpsearch.hyperparameters import Settings
 from hpsearch.tasks.protocol import Task
-from hpsearch.tasks.registry import source_hash
+from hpsearch.tasks.sources import source_hash
 from hpsearch.training.engine import Engine
 from hpsearch.training.kept import kept
 from hpsearch.training.loop import TrialRun, start

@@ -11,7 +11,7 @@ import torch
 
 from hpsearch.hyperparameters import Settings
 from hpsearch.tasks.protocol import Task
-from hpsearch.tasks.registry import source_hash
+from hpsearch.tasks.sources import source_hash
 from hpsearch.training.engine import Engine
 from hpsearch.training.store import File, Store
 

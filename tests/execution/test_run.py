@@ -89,6 +89,21 @@ def test_a_study_runs_once_and_is_extended(whole, place):
     assert "small" in html and len(html) < 8_000_000
 
 
+def test_a_change_of_what_the_task_imports_is_told(place):
+    place.study(BAD)
+    mine, nets = place.folder / "mine.py", place.folder / "nets.py"
+    mine.write_text(f"import nets\n{mine.read_text()}")
+    nets.write_text("")
+    command = ("run", "study.yaml", "--no-dashboard", "--seeds", "1", "--set", "arms={good: {fixed: {kind: fine}}}")
+    _, error = place.run(*command)
+    assert "source of task" not in error
+    _, error = place.run(*command)
+    assert "source of task" not in error
+    nets.write_text("# another network")
+    _, error = place.run(*command)
+    assert "the source of task 'mine:bad' has changed since the last run here" in error
+
+
 BAD = """
 name: bad
 task: {name: "mine:bad"}

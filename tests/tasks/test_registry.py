@@ -9,7 +9,6 @@ from hpsearch.errors import InputError
 from hpsearch.hyperparameters import Settings
 from hpsearch.tasks import identity, is_task_class, resolve
 from hpsearch.tasks.digits import Digits
-from hpsearch.tasks.registry import source_hash
 from hpsearch.training.loop import train
 
 MODULES = (f"user_module_{number}" for number in itertools.count())  # Python keeps a module by its name
@@ -95,11 +94,6 @@ def test_a_packages_module_is_found(tmp_path, module):
 def test_identity_holds_changed_options_only():
     assert identity("digits", Digits, {"model": "mlp", "label_noise": 0.3})["options"] == {"label_noise": 0.3}
     assert identity("digits", Digits, {})["options"] == {}
-
-
-def test_the_source_hash_follows_the_file(module, tmp_path):
-    first, same, other = (resolve(f"{module(text)}:train", tmp_path) for text in (BLOBS, BLOBS, BLOBS + "\n# more\n"))
-    assert source_hash(first) == source_hash(same) != source_hash(other)
 
 
 @pytest.mark.parametrize(
