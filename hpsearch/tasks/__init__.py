@@ -2,5 +2,16 @@
 
 from hpsearch.tasks.protocol import Classification, Data, Task
 from hpsearch.tasks.registry import SHIPPED, TrainFunction, identity, is_task_class, resolve
+from hpsearch.tasks.regression import Regression
 
-__all__ = ["SHIPPED", "Classification", "Data", "Task", "TrainFunction", "identity", "is_task_class", "resolve"]
+__all__ = [
+    "SHIPPED",
+    "Classification",
+    "Data",
+    "Regression",
+    "Task",
+    "TrainFunction",
+    "identity",
+    "is_task_class",
+    "resolve",
+]

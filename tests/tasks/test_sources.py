@@ -9,7 +9,8 @@ import pytest
 from hpsearch.tasks.digits import Digits
 from hpsearch.tasks.sources import source_hash
 
-NAMES = (f"sourced_{number}" for number in itertools.count())  # Python keeps a module by its name
+NAMES = (f"sourced_{number}" for number in itertools.count())
+FORGOTTEN = ("mine", "nets", "blocks", "project", "late")
 TRAIN = "def train(params, seed, report):\n    pass\n"
 
 
@@ -23,15 +24,19 @@ def hashed(tmp_path, monkeypatch):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             (folder / name).write_text(text)
         monkeypatch.syspath_prepend(folder)
-        for name in [name for name in sys.modules if name.partition(".")[0] in NAMED]:
-            monkeypatch.delitem(sys.modules, name)
+        forget()
         importlib.invalidate_caches()
         return source_hash(importlib.import_module(module).train)
 
-    return make
+    yield make
+    forget()
 
 
-NAMED = ("mine", "nets", "blocks", "project", "other", "late")
+def forget():
+    for name in [name for name in sys.modules if name.partition(".")[0] in FORGOTTEN]:
+        del sys.modules[name]
+
+
 FLAT = {"mine.py": f"import nets\n{TRAIN}", "nets.py": "from blocks import a\n", "blocks.py": "a = 1\n", "other.py": ""}
 PACKAGE = {
     "project/__init__.py": "",
