@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from types import FunctionType, ModuleType
+from types import CellType, FunctionType, ModuleType
 
 import numpy
 import torch
@@ -22,7 +22,10 @@ def difference(models: Sequence[nn.Module]) -> str | None:
     first = list(models[0].named_modules(remove_duplicate=False))
     for other in models[1:]:
         modules = list(other.named_modules(remove_duplicate=False))
-        if [(name, _kind(each)) for name, each in first] != [(name, _kind(each)) for name, each in modules]:
+        if [name for name, _ in first] != [name for name, _ in modules]:
+            return "layers"
+        pairs = {(_kind(one), _kind(two)) for (_, one), (_, two) in zip(first, modules, strict=True)}
+        if not all(_same(one, two, set()) for one, two in pairs):
             return "layers"
         for (name, one), (_, two) in zip(first, modules, strict=True):
             mine, theirs = own(one) | _shapes(one), own(two) | _shapes(two)
@@ -142,12 +145,30 @@ def _mark(value: object) -> object:
     return (type(value), repr(value)) if isinstance(value, (int, float, complex, str, bytes)) else id(value)
 
 
+def _held(function: FunctionType) -> object:
+    """What a function computes with beside its arguments and globals."""
+    return [_content(cell) for cell in function.__closure__ or ()], function.__defaults__, function.__kwdefaults__
+
+
+def _content(cell: CellType) -> object:
+    try:
+        return cell.cell_contents
+    except ValueError:  # empty
+        return None
+
+
+def _body(kind: type) -> dict[str, object]:
+    return {key: value for key, value in vars(kind).items() if key not in ("__dict__", "__weakref__")}
+
+
 def _same(one: object, other: object, seen: set[tuple[int, int]]) -> bool:
     """seen: pairs that are being compared."""
     if one is other or (id(one), id(other)) in seen:
         return True
     if type(one) is not type(other):
         return False
+    if isinstance(one, type) and isinstance(other, type) and "<locals>" not in one.__qualname__:
+        return False  # classes that a function makes are others each time
     seen = seen | {(id(one), id(other))}
     if isinstance(one, Tensor) and isinstance(other, Tensor):
         alike = one.shape == other.shape and one.dtype == other.dtype
@@ -159,11 +180,13 @@ def _same(one: object, other: object, seen: set[tuple[int, int]]) -> bool:
     if isinstance(one, dict) and isinstance(other, dict):
         return list(one) == list(other) and all(_same(one[key], other[key], seen) for key in one)
     if isinstance(one, FunctionType) and isinstance(other, FunctionType):
-        cells = [[cell.cell_contents for cell in each.__closure__ or ()] for each in (one, other)]
-        defaults = [(each.__defaults__, each.__kwdefaults__) for each in (one, other)]
-        return (
-            one.__code__ is other.__code__ and _same(cells[0], cells[1], seen) and _same(defaults[0], defaults[1], seen)
-        )
+        return one.__code__ is other.__code__ and _same(_held(one), _held(other), seen)
+    if isinstance(one, property) and isinstance(other, property):
+        return _same((one.fget, one.fset, one.fdel), (other.fget, other.fset, other.fdel), seen)
+    if isinstance(one, (staticmethod, classmethod)) and isinstance(other, (staticmethod, classmethod)):
+        return _same(one.__func__, other.__func__, seen)
+    if isinstance(one, type) and isinstance(other, type):
+        return _same((one.__name__, one.__bases__, _body(one)), (other.__name__, other.__bases__, _body(other)), seen)
     if isinstance(one, nn.Module) and isinstance(other, nn.Module):
         return False  # kept where nobody finds its weights
     if hasattr(one, "__dict__") and type(one).__eq__ is object.__eq__:

@@ -240,7 +240,35 @@ class Attending(nn.Module):
         return self.last(self.scale(seen.softmax(2) @ values).mean(1))
 
 
+def in_function(width=8, scale=lambda: 1.0):
+    """Another class for each network, as a function makes them that has them inside."""
+    drawn = scale()
+
+    class Layer(nn.Linear):
+        @property
+        def scale(self):
+            return drawn
+
+        @staticmethod
+        def bend(inputs):
+            return torch.tanh(inputs)
+
+        def forward(self, inputs):
+            return self.bend(super().forward(inputs)) * self.scale
+
+    class Network(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.first, self.last = Layer(5, width), nn.Linear(width, 3)
+
+        def forward(self, inputs):
+            return self.last(self.first(inputs))
+
+    return Network()
+
+
 NETWORKS = {
+    "classes of a function": lambda: in_function().double(),
     "another class": lambda: OfSamples(5, 3).double(),
     "by kind": lambda: ByKind().double(),
     "weights of its own": lambda: nn.Sequential(nn.Linear(5, 4), Scale(4), nn.Linear(4, 3)).double(),
@@ -595,6 +623,13 @@ def test_networks_that_differ_in_more_than_weights_are_refused(draw):
     task = Small(lambda: nn.Sequential(*plain(), Scaling(draw)))
     with pytest.raises(NotStackable, match=r"differ in more than their weights and buffers: in 4\.scale"):
         train_pack(task, [(settings(), seed) for seed in (0, 1)])
+
+
+def test_classes_made_by_a_function_that_differ_are_refused():
+    trials = [(settings(), seed) for seed in (0, 1)]
+    train_pack(Small(lambda: in_function().double()), trials)
+    with pytest.raises(NotStackable, match="in layers"):
+        train_pack(Small(lambda: in_function(scale=lambda: float(torch.rand(()))).double()), trials)
 
 
 def test_networks_of_other_layers_are_refused():
