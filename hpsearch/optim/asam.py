@@ -34,10 +34,13 @@ class AbsoluteEta:
         if not (math.isfinite(eta) and eta >= 0):
             raise ValueError(f"eta must be a finite number >= 0, but got {eta!r}")
         self.eta = eta
-        self._scaled: set[Tensor] = {p for name, p in model.named_parameters() if "weight" in name}
+        self._model = model
+        self._names: dict[Tensor, str] = {}
 
     def __call__(self, directions: Tensors, weights: Tensors, parameters: Tensors) -> None:
-        scaled = [p in self._scaled for p in parameters]
+        if any(p not in self._names for p in parameters):  # the first step, or the model has grown
+            self._names = dict.fromkeys(parameters, "") | {p: name for name, p in self._model.named_parameters()}
+        scaled = ["weight" in self._names[p] for p in parameters]
         if any(scaled):  # a group may hold biases only
             metric = list(torch._foreach_abs([w for w, s in zip(weights, scaled, strict=True) if s]))
             torch._foreach_add_(metric, self.eta)

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from hpsearch.optim.layers import Call, NotFoldable, Tap, layer_for
+from hpsearch.optim.modules import OF_MODULES, has_hooks
 
 
 class Folded(nn.Module):
@@ -59,8 +60,8 @@ class Folded(nn.Module):
     def follow(self, model: nn.Module) -> None:
         """Takes over the modes and plain attributes that the modules have now."""
         for name, module in model.named_modules(remove_duplicate=False):
-            copied = self._copies[name]
-            copied.__dict__.update({key: value for key, value in vars(module).items() if not key.startswith("_")})
+            plain = {key: value for key, value in vars(module).items() if key not in OF_MODULES}
+            self._copies[name].__dict__.update(plain, training=module.training)
 
     def forward(self, *inputs: Tensor) -> Tensor:
         call, (trials, samples) = self.call, inputs[0].shape[:2]
@@ -101,10 +102,6 @@ class Folded(nn.Module):
             if child is not None:
                 setattr(module, name, self._fold(child, names, known))
         return module
-
-
-def has_hooks(module: nn.Module) -> bool:
-    return bool(module._forward_hooks or module._forward_pre_hooks or module._backward_hooks)
 
 
 class Called:

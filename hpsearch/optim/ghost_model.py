@@ -14,12 +14,14 @@ from torch import Tensor, nn
 from torch.func import vmap
 
 from hpsearch.optim.agreement import agree, in_double, keeps_apart
-from hpsearch.optim.folded import Called, Folded, has_hooks
+from hpsearch.optim.folded import Called, Folded
 from hpsearch.optim.functional import Tensors
 from hpsearch.optim.ghost import Direction, GhostShards
 from hpsearch.optim.layers import NotFoldable, Weights
+from hpsearch.optim.modules import OF_MODULES, has_hooks
 from hpsearch.optim.passes import Gradients
 from hpsearch.optim.perturbation import Bundle
+from hpsearch.optim.reading import CONSTANTS
 from hpsearch.optim.vectorized import Loss, VectorizedShards, mean_over_shards, perturbed_weights
 
 FEW = 2  # shards on which the two programs are compared
@@ -106,11 +108,13 @@ class GhostModel:
 
     def _agrees(self, loss: Loss, bundles: list[Bundle], few: tuple[Tensor, ...], strict: bool) -> bool | None:
         shares = torch.full((len(few[0]),), 1 / len(few[0]), device=few[0].device, dtype=self._parameters[0].dtype)
-        slow = VectorizedShards(loss, self._model, self._parameters)
+        slow, kept = VectorizedShards(loss, self._model, self._parameters), _constants(self._model)
         clean, losses = slow([parameter.detach() for parameter in self._parameters], few, own=False)
         means = mean_over_shards(clean, shares)
         weights = perturbed_weights(bundles, None, self._parameters, clean)
         perturbed, _ = slow(weights, few, own=True)
+        if kept != _constants(self._model):  # a copy of it would keep that to itself
+            raise NotFoldable("a forward pass changes an attribute")
         expected = [losses, *_present(means), *_present(mean_over_shards(perturbed, shares))]
         if not all(torch.isfinite(each).all() for each in expected):
             return None
@@ -159,6 +163,16 @@ class GhostModel:
             return [losses.detach(), *_present(list(found))]
 
         return keeps_apart(compute, own, strict)
+
+
+def _constants(model: nn.Module) -> dict[tuple[str, str], object]:
+    """Attributes that are numbers and the like."""
+    return {
+        (name, key): value
+        for name, module in model.named_modules()
+        for key, value in vars(module).items()
+        if key not in OF_MODULES and isinstance(value, CONSTANTS)
+    }
 
 
 def _present(found: Gradients) -> Tensors:

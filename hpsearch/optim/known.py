@@ -9,7 +9,7 @@ from types import FunctionType
 import torch
 from torch import nn
 
-from hpsearch.optim.folded import has_hooks
+from hpsearch.optim.modules import OF_MODULES, has_hooks
 from hpsearch.optim.reading import CONSTANTS, PLAIN, Reader, is_known
 
 CONSTANT = frozenset(CONSTANTS)
@@ -114,6 +114,3 @@ def _has_name(kind: type) -> bool:
     for name in kind.__qualname__.split("."):
         found = getattr(found, name, None)
     return found is kind
-
-
-OF_MODULES = frozenset(vars(nn.Module()))  # what each has: its mode, its weights, buffers, modules and hooks

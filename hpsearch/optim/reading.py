@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from hpsearch.optim.folded import has_hooks
+from hpsearch.optim.modules import has_hooks
 
 KNOWN = ("torch", "hpsearch")  # packages whose code keeps nothing that operations do not show
 PLAIN = (bool, int, float, complex, type(None))

@@ -16,6 +16,7 @@ from hpsearch.optim.batchnorm import POLICIES, norm_layers, running
 from hpsearch.optim.functional import Scalar
 from hpsearch.optim.ghost_model import Programs
 from hpsearch.optim.methods import Combiner, Metric
+from hpsearch.optim.modules import odd_weight
 from hpsearch.optim.passes import Closure, Shard
 from hpsearch.optim.perturbation import Layout
 from hpsearch.optim.ranks import Ranks
@@ -69,8 +70,9 @@ class SharpnessAware(torch.optim.Optimizer):
         combine: "perturbed", "gsam", or your own methods.Combiner, e.g. GSAM(alpha=0.1).
         batchnorm: which passes of a step that perturbs update running statistics: "clean", "perturbed", "both", "none".
         nonfinite: what a step does whose gradients are infinite or NaN: "allow" it, unseen, as torch's optimizers do;
-            "skip" it (nothing changes but `steps` and `skipped`), as every step with a GradScaler does; or "raise"
-            FloatingPointError. On a GPU a check waits for the device, unless it is "skip" and base is fused.
+            "skip" it (nothing changes but `steps`, `skipped` and what forward passes change, as BatchNorm's
+            statistics), as every step with a GradScaler does; or "raise" FloatingPointError. On a GPU a check waits
+            for the device, unless it is "skip" and base is fused.
         ranks: needed with a DistributedDataParallel model: "global" or "each", see optim/ranks.py.
 
     rho, lr, sigma and ema_decay may be 0-dimensional tensors on the parameters' device (CUDA graphs).
@@ -110,6 +112,7 @@ class SharpnessAware(torch.optim.Optimizer):
         self.interval = whole("interval", interval)
         self.metric = metric_of(metric, adaptive, model)
         self.combine = combiner_of(combine)
+        self._perturb = perturb if isinstance(perturb, str) else None
         self.selected = selected_of(perturb, model, base)
         if batchnorm != "clean" and model is None:
             raise ValueError(f"batchnorm={batchnorm!r} needs model=…")
@@ -209,6 +212,8 @@ class SharpnessAware(torch.optim.Optimizer):
             for group in self.param_groups:  # the base may have been given one
                 check_group(group, self.rho_key)
             self.norm_layers = norm_layers(self.model)  # the model may have grown with it
+            if self._perturb is not None:
+                self.selected = selected_of(self._perturb, self.model, self.base)
             fused = self._supports_flag and all(group.get("fused") for group in self.param_groups)
             self._layout = Layout(self.param_groups, self.selected, fused, self.rho_key)
             for parameter in self._layout.without_ema:  # an average that missed steps is none
@@ -237,8 +242,8 @@ class SharpnessAware(torch.optim.Optimizer):
             has no weights and treats each sample on its own, without a metric or autocast. The first step compares it
             with the other program. "vmap" (torch.func): any model, with num_shards copies of the weights. "auto": the
             first where it can.
-        Raises ValueError for what cannot be vectorised: no model, BatchNorm in training, ranks; and with "ghost" for
-        what it does not know.
+        Raises ValueError for what cannot be vectorised: no model, BatchNorm in training, ranks, weights that have hooks
+        or are attributes, too; and with "ghost" for what it does not know.
         """
         self._opt_called = True  # as in step_accumulated()
         check_choice("program", program, PROGRAMS)
@@ -295,6 +300,9 @@ class SharpnessAware(torch.optim.Optimizer):
             raise ValueError(
                 "vectorised shards cannot update BatchNorm's running statistics: use GroupNorm or LayerNorm"
             )
+        odd = odd_weight(self.model)
+        if odd is not None:
+            raise ValueError(f"vectorised shards cannot follow what the model does with its weights: {odd}")
         if self.ranks.ddp is not None:
             raise ValueError("vectorised shards do not work with DistributedDataParallel")
         parameters = [parameter for group in self.param_groups for parameter in group["params"]]

@@ -69,6 +69,18 @@ def hook(task: Task, name: str) -> Callable[..., Any] | None:
     return found if callable(found) else None
 
 
+def as_it_is(task: Task) -> Task:
+    """With the same attributes, whatever the class makes of copying; the task itself where it is no plain object."""
+    if any(getattr(kind, "__slots__", ()) for kind in type(task).__mro__):
+        return task
+    try:
+        copied: Task = object.__new__(type(task))
+    except TypeError:  # a built-in type's subclass
+        return task
+    vars(copied).update(vars(task))
+    return copied
+
+
 class Classification(ABC):
     """A classification task: a subclass gives data() and model(); loss, accuracy and chance are here."""
 

@@ -3,18 +3,27 @@
 from __future__ import annotations
 
 import ast
+import functools
 import hashlib
 import inspect
 from collections.abc import Callable, Iterator
-from functools import cache
 from pathlib import Path
+from types import FunctionType
 from typing import Any
 
 INSTALLED = {"site-packages", "dist-packages"}
 
 
-@cache  # the code that runs is the one that was imported, whatever the files say later
 def source_hash(found: Callable[..., Any]) -> str:
+    """Of a task's class or function, of what a decorator or functools.partial() was given, of an object's class."""
+    while isinstance(found, functools.partial):
+        found = found.func
+    found = inspect.unwrap(found)
+    return _hash(found if isinstance(found, (type, FunctionType)) else type(found))
+
+
+@functools.cache  # the code that runs is the one that was imported, whatever the files say later
+def _hash(found: type | FunctionType) -> str:
     """Of the file that defines a class or function, and of the files that it imports, and those import, and so on.
 
     Only the user's own: modules in the folder from which the first one is imported, and of an installed package those
@@ -24,7 +33,7 @@ def source_hash(found: Callable[..., Any]) -> str:
     name = inspect.getsourcefile(found)
     if name is None:
         return ""
-    file = Path(name).resolve()
+    file = Path(name).absolute()  # where its neighbours are, also if it is a link
     files = {file.name: file.read_bytes()} if _top(found.__module__) == "hpsearch" else _own(file, found.__module__)
     if len(files) == 1:
         return _digest(*files.values())

@@ -107,7 +107,7 @@ def _check_logits(what: str, model: nn.Module, batch: Batch, classes: int) -> No
 
 def _check_evaluation(name: str, task: Task, model: nn.Module, batch: Batch, split: str) -> None:
     what = f"{name}.measure(model, *batch) in evaluation mode, on {split},"
-    with torch.inference_mode():
+    with torch.no_grad():
         measured: Mapping[str, Any] = _measured(what, task, model, batch)
     summarize = hook(task, "summarize")
     if summarize is not None:

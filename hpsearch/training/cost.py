@@ -12,7 +12,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from hpsearch.streams import GlobalGenerators
-from hpsearch.tasks.protocol import Batch, Task
+from hpsearch.tasks.protocol import Batch, Task, as_it_is
 from hpsearch.training.outcome import Cost
 
 _FLOPS: dict[tuple[int, tuple[torch.Size, ...]], tuple[Task, float]] = {}
@@ -85,7 +85,8 @@ def flops_per_sample(task: Task, batch: Batch) -> float:
 
 
 def _count(task: Task, batch: Batch, device: torch.device | str) -> float:
-    model = task.model().to(device)
+    task = as_it_is(task)  # what it keeps of this is nothing of the trial's
+    model = task.model().to(device).train()
     # The fused attention kernels of a CPU count as nothing; written out, attention counts the same everywhere.
     with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
         task.measure(model, *batch)["loss"].backward()  # type: ignore[no-untyped-call]

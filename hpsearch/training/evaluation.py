@@ -19,7 +19,7 @@ def evaluate(task: Task, model: nn.Module, split: Batch, lengths: Tensor | None,
     """Each metric's mean over the split; the device is waited for once."""
     model.eval()
     means = _Means(len(split[0]))
-    with torch.inference_mode(), engine.autocast():
+    with torch.no_grad(), engine.autocast():
         for rows in _parts(len(split[0])):
             part = crop(task, tuple(tensor[rows] for tensor in split), lengths, rows)
             means.add(len(part[0]), task.measure(model, *part))
@@ -42,8 +42,9 @@ def evaluate_stack(
 
 def _stack_tensors(columns: Sequence[Tensor]) -> Tensor:
     """(K, ...); without a copy where all are the same memory."""
-    first = columns[0]
-    if all(each.data_ptr() == first.data_ptr() and each.shape == first.shape for each in columns):
+    first, *others = columns
+    place = first.data_ptr(), first.shape, first.stride(), first.dtype
+    if all((each.data_ptr(), each.shape, each.stride(), each.dtype) == place for each in others):
         return first.expand(len(columns), *first.shape)
     return torch.stack(list(columns))
 

@@ -15,7 +15,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from hpsearch.tasks.protocol import Batch
 from hpsearch.training.engine import Engine
 from hpsearch.training.programs import Measured, NotStackable
-from hpsearch.training.sameness import Kept
+from hpsearch.training.sameness import Held, Kept
 
 
 class FirstStep(NamedTuple):
@@ -28,20 +28,26 @@ class FirstStep(NamedTuple):
     draws: bool
 
 
-def first_step(module: Measured, sample: Batch, engine: Engine) -> FirstStep:
-    """Of the network, whose buffers are as before afterwards. Raises NotStackable."""
-    kept, drawn = Kept(module.model), _drawn()
+def first_step(module: Measured, sample: Batch, evaluated: Batch, engine: Engine) -> FirstStep:
+    """Of the network, whose buffers are as before afterwards. sample: as a step is given it, augmented; evaluated: as
+    an evaluation is. Raises NotStackable.
+    """
+    kept, held, drawn = Kept(module.model), Held(module.task), _drawn()
     before = engine.generators()
     used, changing = _train(module, sample, engine)
+    grown = Held(module.task)  # what the first call makes may count the others
     draws = not all(map(torch.equal, before, engine.generators()))
     if _drawn() != drawn:
         raise NotStackable("a training step draws from random or numpy.random, which would be the same for all trials")
     changed = kept.changed() or next(iter(changing - _statistics(module.model)), None)
     if changed is not None:
         raise NotStackable(f"a training step changes more of the network than its weights and buffers: {changed}")
-    changed = next(iter(_evaluate(module, sample, engine)), None) or kept.changed()
+    changed = next(iter(_evaluate(module, evaluated, engine)), None) or kept.changed()
     if changed is not None:
         raise NotStackable(f"an evaluation changes the network: {changed}")
+    changed = held.changed() or grown.changed()
+    if changed is not None:
+        raise NotStackable(f"measure() changes the task, which is one for all trials: {changed}")
     return FirstStep(used, changing, draws)
 
 

@@ -95,8 +95,8 @@ class Folding:
                 expected = self._numbers(ByFunc(module, self.names), weights, others, batch)
         except torch.OutOfMemoryError:
             raise
-        except RuntimeError as error:
-            why = str(error).strip().splitlines()[0]
+        except Exception as error:
+            why = (str(error).strip() or type(error).__name__).splitlines()[0]
             raise NotStackable(f"torch.func.vmap cannot compute the task's trials together: {why}") from error
         try:
             folded = ByFolding(module, self.names)

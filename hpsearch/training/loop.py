@@ -171,6 +171,7 @@ class TrialRun(Trial):
         self.meter.pause()
         state: dict[str, Any] = {
             "model": self.model.state_dict(),
+            "buffers": dict(self.model.named_buffers()),  # those that are not persistent, too
             "optimizer": self.optimizer.state_dict(),
             "globals": self.globals.state(inside=True),
             "order": order,
@@ -187,6 +188,10 @@ class TrialRun(Trial):
 
     def _restore(self, state: dict[str, Any]) -> None:
         self.model.load_state_dict(state["model"])
+        buffers = dict(self.model.named_buffers())
+        with torch.no_grad():
+            for name, value in state.get("buffers", {}).items():
+                buffers[name].copy_(value)
         self.optimizer.load_state_dict(state["optimizer"])
         self.globals.restore(state["globals"])
         self.order.set_state(state["order"])

@@ -79,10 +79,11 @@ class PackRun:
         if len(batches) > 1:
             raise NotStackable("the size of the training set depends on the seed")
         self.steps = self.trials[0].batches.count  # an epoch
-        sample = tuple(tensor[: first.batch_size] for tensor in self.trials[0].splits["train"])
+        evaluated = tuple(tensor[: first.batch_size] for tensor in self.trials[0].splits["train"])
         with self.globals.swapped():
+            sample = _first_batch(self.trials[0])
             perturb = first.perturb if first.rho > 0 else "all"
-            self.stack = Stack(task, [trial.model for trial in self.trials], sample, self.engine, perturb)
+            self.stack = Stack(task, [trial.model for trial in self.trials], sample, evaluated, self.engine, perturb)
         for trial in self.trials:
             del trial.model  # its weights are the stack's
         self.rule = Rule(
@@ -259,13 +260,25 @@ class PackRun:
 def _start(task: Task, trials: Sequence[tuple[Settings, int]], engine: Engine) -> list[Trial]:
     """Raises NotStackable where a seed's data change the task: one task measures all."""
     started = [Trial(task, *trials[0], engine)]
-    held, seen = Held(task), {trials[0][1]}
+    held, seen = Held(task), [trials[0][1]]
     for settings, seed in trials[1:]:
         started.append(Trial(task, settings, seed, engine))
-        if seed not in seen and (changed := held.changed()) is not None:
-            raise NotStackable(f"the task's data(seed) keeps something of each seed's own: {changed}")
-        seen.add(seed)
+        if seen.count(seed) < 2 and (changed := held.changed()) is not None:  # once for a network, too, that it keeps
+            raise NotStackable(f"the task's data(seed), or model(), keeps something of each trial's own: {changed}")
+        seen.append(seed)
     return started
+
+
+def _first_batch(trial: Trial) -> Batch:
+    """As a step is given it. Raises NotStackable where augment() leaves something in the task."""
+    order, held = torch.arange(trial.batches.batch_size), Held(trial.task)
+    batch = next(trial.batches.of(0, order))
+    grown = Held(trial.task)
+    next(trial.batches.of(1, order))  # with other draws
+    changed = held.changed() or grown.changed()
+    if changed is not None:
+        raise NotStackable(f"augment() changes the task, which is one for all trials in measure(): {changed}")
+    return batch
 
 
 def _check_alike(first: Settings, other: Settings) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from types import CellType, FunctionType, ModuleType
@@ -11,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrize import is_parametrized
 
-from hpsearch.optim.known import OF_MODULES
+from hpsearch.optim.modules import HOOKS, OF_MODULES
 
 Attributes = Mapping[str, object]
 GENERATORS = (random.Random, numpy.random.Generator, numpy.random.RandomState, torch.Generator)
@@ -28,7 +29,7 @@ def difference(models: Sequence[nn.Module]) -> str | None:
         if not all(_same(one, two, set()) for one, two in pairs):
             return "layers"
         for (name, one), (_, two) in zip(first, modules, strict=True):
-            mine, theirs = own(one) | _shapes(one), own(two) | _shapes(two)
+            mine, theirs = own(one) | _hooks(one) | _shapes(one), own(two) | _hooks(two) | _shapes(two)
             for key in sorted(mine.keys() | theirs.keys()):
                 if key not in mine or key not in theirs or not _same(mine[key], theirs[key], set()):
                     return f"{name}.{key}" if name else key
@@ -46,9 +47,13 @@ def own(module: nn.Module) -> dict[str, object]:
     return {key: value for key, value in vars(module).items() if key not in OF_MODULES}
 
 
+def _hooks(module: nn.Module) -> dict[str, object]:
+    return {kind: list(getattr(module, kind).values()) for kind in HOOKS}
+
+
 def _shapes(module: nn.Module) -> dict[str, object]:
     named = (*module.named_parameters(recurse=False), *module.named_buffers(recurse=False))
-    return {name: (tuple(each.shape), str(each.dtype), str(each.layout)) for name, each in named}
+    return {name: (tuple(each.shape), str(each.dtype), str(each.layout), each.requires_grad) for name, each in named}
 
 
 class Kept:
@@ -82,10 +87,10 @@ class Held:
         self._task, self._before = task, _leaves(task)
 
     def changed(self) -> str | None:
-        """The name of what is another now; None where there is only more, as of a cache that has grown."""
+        """The name of what is another now; None where there is only more, as of a cache that has grown, or was None."""
         after = _leaves(self._task)
         for name, value in self._before.items():
-            if name not in after or not _same_leaf(value, after[name]):
+            if value is not None and (name not in after or not _same_leaf(value, after[name])):
                 return name
         return None
 
@@ -124,6 +129,8 @@ def _parts(value: object) -> list[tuple[str, object]] | None:
 
 def _same_leaf(one: object, other: object) -> bool:
     if isinstance(one, tuple) and isinstance(other, tuple):  # tensors
+        if one[0] is not other[0] and one[0].requires_grad:
+            return False  # a trial's network, which the task keeps: the next one's begins alike
         return (one[0] is other[0] and one[1] == other[1]) or (
             one[0] is not other[0] and _same(one[0], other[0], set())
         )
@@ -138,6 +145,8 @@ def _version(tensor: Tensor) -> int:
 def _mark(value: object) -> object:
     if isinstance(value, Tensor):
         return id(value), _version(value)
+    if isinstance(value, GENERATORS):  # it draws for each trial as if it were alone
+        return _state(value)
     if isinstance(value, (list, tuple)):
         return id(value), [_mark(each) for each in value]
     if isinstance(value, dict):
@@ -159,6 +168,12 @@ def _content(cell: CellType) -> object:
 
 def _body(kind: type) -> dict[str, object]:
     return {key: value for key, value in vars(kind).items() if key not in ("__dict__", "__weakref__")}
+
+
+def _state(generator: object) -> bytes:
+    if isinstance(generator, torch.Generator):
+        return generator.get_state().numpy().tobytes()
+    return pickle.dumps(generator)
 
 
 def _same(one: object, other: object, seen: set[tuple[int, int]]) -> bool:

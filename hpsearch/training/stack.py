@@ -11,6 +11,7 @@ from torch.nn.modules.batchnorm import _NormBase
 from hpsearch.optim.ghost import Direction
 from hpsearch.optim.ghost_model import KINDS
 from hpsearch.optim.layers import Weights, may_copy
+from hpsearch.optim.modules import odd_weight
 from hpsearch.optim.sam_on import normalization
 from hpsearch.optim.traced import Compute
 from hpsearch.tasks.protocol import Batch, Task
@@ -34,17 +35,26 @@ class Stack:
     """
 
     def __init__(
-        self, task: Task, models: Sequence[nn.Module], sample: Batch, engine: Engine, perturb: str = "all"
+        self,
+        task: Task,
+        models: Sequence[nn.Module],
+        sample: Batch,
+        evaluated: Batch,
+        engine: Engine,
+        perturb: str = "all",
     ) -> None:
-        """sample: training samples of one trial, (B, ...). Raises NotStackable; ValueError where `perturb` asks for
-        normalisation layers and there are none.
+        """sample: a batch of one trial's first step; evaluated: as many samples as an evaluation is given them. Both
+        (B, ...). Raises NotStackable; ValueError where `perturb` asks for normalisation layers and there are none.
         """
         self._module = Measured(task, models[0])
         self.engine = engine
         differs = difference(models)
         if differs is not None:
             raise NotStackable(f"the trials' networks differ in more than their weights and buffers: in {differs}")
-        first = first_step(self._module, sample, engine)
+        odd = next((odd for model in models if (odd := odd_weight(model)) is not None), None)
+        if odd is not None:
+            raise NotStackable(f"one program cannot follow what the network does with its weights: {odd}")
+        first = first_step(self._module, sample, evaluated, engine)
         named = [dict(model.named_parameters()) for model in models]
         self.names = [name for name in named[0] if name in first.used]
         self._shapes = [named[0][name].shape for name in self.names]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from hpsearch.hyperparameters import Settings
 from hpsearch.streams import GlobalGenerators, generator, stream_seed
-from hpsearch.tasks.protocol import Batch, Task
+from hpsearch.tasks.protocol import Batch, Task, as_it_is
 from hpsearch.training.batches import Batches, split_lengths
 from hpsearch.training.cost import CostMeter
 from hpsearch.training.engine import Engine
@@ -116,15 +116,3 @@ class Trial:
             cost=self.meter.read(),
             curve=self.curve,
         )
-
-
-def as_it_is(task: Task) -> Task:
-    """With the same attributes, whatever the class makes of copying; the task itself where it is no plain object."""
-    if any(getattr(kind, "__slots__", ()) for kind in type(task).__mro__):
-        return task
-    try:
-        copied: Task = object.__new__(type(task))
-    except TypeError:  # a built-in type's subclass
-        return task
-    vars(copied).update(vars(task))
-    return copied

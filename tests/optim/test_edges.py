@@ -368,3 +368,29 @@ def test_sparse_gradients_are_refused_before_anything_changes(settings):
         with pytest.raises((RuntimeError, TypeError, NotImplementedError), match="(?i)sparse"):
             optimizer.step(closure)
     assert torch.equal(table.weight, before)
+
+
+@pytest.mark.parametrize("settings", [{"perturb": "normalization"}, {"metric": "absolute_eta"}, {"adaptive": True}])
+def test_layers_that_are_added_later_are_perturbed_as_those_from_the_start(settings):
+    model = nn.Sequential(nn.Linear(4, 8), nn.LayerNorm(8), nn.Linear(8, 3)).double()
+    optimizer = SharpnessAware(torch.optim.SGD(model.parameters(), lr=0.0), model, rho=0.5, **settings)
+    later = [nn.Linear(3, 8).double(), nn.LayerNorm(8).double(), nn.Linear(8, 3).double()]
+    model.extend(later)
+    optimizer.add_param_group({"params": [weight for layer in later for weight in layer.parameters()]})
+    at_once = SharpnessAware(torch.optim.SGD(model.parameters(), lr=0.0), model, rho=0.5, **settings)
+    inputs = torch.randn(6, 4, dtype=torch.float64)
+
+    def perturbed(optimizer):
+        seen = []
+
+        def closure():
+            seen.append([weight.detach().clone() for weight in model.parameters()])
+            loss = model(inputs).exp().mean()
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+        return seen[1]
+
+    for one, other in zip(perturbed(optimizer), perturbed(at_once), strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-12, atol=1e-12)

@@ -266,7 +266,34 @@ class Keeping(nn.Module):
         return inputs
 
 
+class Stepping(nn.Module):
+    """Does something else from its 20th call on."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.calls = nn.Linear(4, 4), 0
+
+    def forward(self, inputs):
+        self.calls += 1
+        return self.layer(inputs) * (2 if self.calls < 20 else 1)
+
+
+def hooked():
+    model = made("mlp")
+    next(model.parameters()).register_hook(lambda gradient: gradient * 0.5)
+    return model
+
+
+def listed():
+    model = made("mlp")
+    model.weights = list(model.parameters())
+    return model
+
+
 REFUSED = {
+    "a count": (lambda: sequential(Stepping()), {}, "a forward pass changes an attribute"),
+    "a hook of a weight": (hooked, {}, "has a hook"),
+    "weights in a list": (listed, {}, "weights holds weights"),
     "mixing": (lambda: sequential(Mixing()), {}, "treats a batch other than sample by sample"),
     "mixing what is large": (
         lambda: sequential(nn.Sequential(nn.Linear(4, 4), Clipping())),
@@ -392,15 +419,16 @@ def test_a_loss_that_reads_the_weights_later_loses_its_ghosts(squares):
 class Scaled(nn.Module):
     def __init__(self):
         super().__init__()
-        self.layer, self.scale = nn.Linear(4, 3), 1.0
+        self.layer, self.scale, self._own = nn.Linear(4, 3), 1.0, 1.0
 
     def forward(self, inputs):
-        return self.layer(inputs) * self.scale
+        return self.layer(inputs) * self.scale / self._own
 
 
-def test_plain_attributes_of_modules_are_as_they_are_now(squares):
+@pytest.mark.parametrize("name", ["scale", "_own"])
+def test_plain_attributes_of_modules_are_as_they_are_now(squares, name):
     model = Scaled().double()
-    follows(model, copy.deepcopy(model), lambda model, step: setattr(model, "scale", 1.0 + step), program="ghost")
+    follows(model, copy.deepcopy(model), lambda model, step: setattr(model, name, 1.0 + step), program="ghost")
     assert squares
 
 

@@ -95,6 +95,10 @@ def test_what_cannot_be_vectorized_is_told():
         bare.step_vectorized(loss, inputs, targets)
     with pytest.raises(ValueError, match="BatchNorm's running statistics"):
         optimizer_of(network(nn.BatchNorm1d(8)), rho=0.1, num_shards=4).step_vectorized(loss, inputs, targets)
+    hooked = network()
+    hooked[0].weight.register_hook(lambda gradient: gradient * 0.5)
+    with pytest.raises(ValueError, match=r"0\.weight has a hook"):
+        optimizer_of(hooked, rho=0.1, num_shards=4).step_vectorized(loss, inputs, targets)
     other = SharpnessAware(torch.optim.SGD(network().parameters(), lr=0.1), network(), rho=0.1, num_shards=4)
     with pytest.raises(ValueError, match="parameter 0 of the optimizer is not one of the model's"):
         other.step_vectorized(loss, inputs, targets)

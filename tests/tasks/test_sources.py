@@ -10,7 +10,7 @@ from hpsearch.tasks.digits import Digits
 from hpsearch.tasks.sources import source_hash
 
 NAMES = (f"sourced_{number}" for number in itertools.count())
-FORGOTTEN = ("mine", "nets", "blocks", "project", "late")
+FORGOTTEN = ("mine", "nets", "blocks", "project", "late", "deco")
 TRAIN = "def train(params, seed, report):\n    pass\n"
 
 
@@ -101,3 +101,58 @@ def test_what_it_says_of_one_file_is_that_of_the_file_alone(hashed):
 
     assert hashed({"mine.py": TRAIN}, "mine") == hashlib.sha256(TRAIN.encode()).hexdigest()[:16]
     assert len(source_hash(Digits)) == 16
+
+
+DECORATED = """
+import functools
+import torch
+from deco import logged
+
+@logged
+def train(params, seed, report):
+    pass
+
+@torch.enable_grad()
+def other(params, seed, report):
+    pass
+
+class Trains:
+    def __call__(self, params, seed, report):
+        pass
+
+partial = functools.partial(train, seed=0)
+called = Trains()
+"""
+LOGGED = """
+import functools
+
+def logged(function):
+    @functools.wraps(function)
+    def wrapper(*arguments):
+        return function(*arguments)
+    return wrapper
+"""
+
+
+@pytest.mark.parametrize("name", ["train", "other", "partial", "called"])
+def test_what_is_wrapped_is_followed_to_where_it_was_written(name, hashed):
+    files = {"mine.py": f"{DECORATED}\ntrain = {name}\n", "deco.py": LOGGED}
+    before = hashed(files, "mine")
+    assert hashed({**files, "mine.py": f"{files['mine.py']}# more"}, "mine") != before
+    assert hashed({**files, "deco.py": f"{LOGGED}# more"}, "mine") != before
+
+
+def test_the_neighbours_of_a_link_are_those_beside_it(hashed, tmp_path, monkeypatch):
+    elsewhere = tmp_path / "mine.py"
+    elsewhere.write_text(f"import nets\n{TRAIN}")
+    found = []
+    for text in ("a = 1", "a = 2"):
+        folder = tmp_path / f"linked_{len(found)}"
+        folder.mkdir()
+        (folder / "mine.py").symlink_to(elsewhere)
+        (folder / "nets.py").write_text(text)
+        monkeypatch.syspath_prepend(folder)
+        forget()
+        found.append(source_hash(importlib.import_module("mine").train))
+    forget()
+    assert found[0] != found[1]

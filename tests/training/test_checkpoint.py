@@ -50,6 +50,29 @@ def test_a_trial_that_goes_on_is_the_trial_that_never_stopped(tmp_path, method, 
     assert_goes_on(Drawing, settings(method), tmp_path / "deep" / "trial.pt", at)
 
 
+class Tiring(nn.Module):
+    """Its output falls with the steps that it has been trained for."""
+
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Linear(64, 10)
+        self.register_buffer("steps", torch.zeros(()), persistent=False)
+
+    def forward(self, inputs):
+        if self.training:
+            self.steps += 1
+        return self.last(inputs) / (1 + self.steps)
+
+
+class Tired(Drawing):
+    def model(self):
+        return Tiring()
+
+
+def test_buffers_that_a_state_dict_leaves_out_go_on(tmp_path):
+    assert_goes_on(Tired, settings("sgd"), tmp_path / "trial.pt", at=13)
+
+
 def test_a_fresh_process_goes_on(tmp_path):
     path = tmp_path / "trial.pt"
     code = f"""

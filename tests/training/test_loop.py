@@ -305,3 +305,55 @@ def test_gsam_and_sam_on_reach_the_optimizer():
     assert optimizer.combine == GSAM(0.2)
     norms = [module for module in optimizer.model.modules() if isinstance(module, nn.GroupNorm)]
     assert len(norms) == 2 and optimizer.selected == {p for norm in norms for p in norm.parameters()}
+
+
+class Caching(nn.Module):
+    """Longer sequences need a longer table, which it keeps; its normalisation is never trained."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.norm, self.last, self.table = nn.Linear(1, 4), nn.BatchNorm1d(4), nn.Linear(4, 3), None
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.norm.eval()
+        return self
+
+    def forward(self, inputs):
+        length = inputs.shape[1]
+        if self.table is None or len(self.table) < length:
+            self.table = torch.arange(1.0, length + 1).to(inputs).unsqueeze(1)
+        return self.last(self.norm((self.first(inputs.unsqueeze(2)) * self.table[:length]).mean(1)))
+
+
+class Caches(Classification):
+    """Both the network and the task keep what they made when it was first needed, wherever that was."""
+
+    def __init__(self):
+        self.weights = None
+
+    def data(self, seed):
+        inputs, labels = torch.randn(60, 8), torch.arange(60) % 3
+        lengths = torch.where(torch.arange(60) < 40, 5, 8)
+        parts = slice(40), slice(40, 50), slice(50, None)
+        splits = dict(zip(("train", "val", "test"), (lengths[part] for part in parts), strict=True))
+        return Data(*((inputs[part], labels[part]) for part in parts), splits)
+
+    def crop(self, batch, length):
+        return batch[0][:, :length], batch[1]
+
+    def model(self):
+        return Caching()
+
+    def measure(self, model, *batch):
+        if self.weights is None:
+            self.weights = torch.ones(3, device=batch[0].device)
+        loss = nn.functional.cross_entropy(model(batch[0]), batch[1], self.weights)
+        return {"loss": loss, "accuracy": loss.detach()}
+
+
+def test_what_is_kept_from_counting_or_an_evaluation_disturbs_no_trial():
+    task = Caches()
+    for seed in (0, 1):  # one sample a shard: a normalisation that were trained would raise
+        found = train(task, Settings.merge({"epochs": 3, "batch_size": 4, "rho": 0.1, "num_shards": 4}), seed)
+        assert found.status in ("complete", "collapsed") and found.cost.flops > 0

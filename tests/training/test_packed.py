@@ -856,9 +856,9 @@ def in_a_list(task, seed, classes):
 @pytest.mark.parametrize(
     ("keep", "said"),
     [
-        (lambda task, seed, classes: setattr(task, "weights", classes), "seed's own: weights"),
-        (lambda task, seed, classes: task.kept.update(weights=classes), r"seed's own: kept\['weights'\]"),
-        (in_a_list, r"seed's own: kept\['all'\]\[0\]"),
+        (lambda task, seed, classes: setattr(task, "weights", classes), "own: weights"),
+        (lambda task, seed, classes: task.kept.update(weights=classes), r"own: kept\['weights'\]"),
+        (in_a_list, r"own: kept\['all'\]\[0\]"),
     ],
     ids=["attribute", "dict", "list"],
 )
@@ -903,3 +903,171 @@ def test_memory_that_runs_out_says_nothing_of_the_network(monkeypatch, program):
 def test_a_task_that_decides_by_values_is_refused():
     with pytest.raises(NotStackable, match="data-dependent"):
         train_pack(Looking(), [(settings(), 0), (settings(), 1)])
+
+
+# What is not seen of a network that is called, or shows only later ----------------------------------------------------
+
+
+def masked():
+    network = plain()
+    network[0].weight.register_hook(lambda gradient: gradient * 0.5)
+    return network
+
+
+class Listing(nn.Module):
+    """Has its weights in a list, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(5, 3).double()
+        self.all = [self.layer.weight]
+
+    def forward(self, inputs):
+        return self.layer(inputs) * (1 + self.all[0].square().sum())
+
+
+class Noise(nn.Module):
+    """Draws from a generator of its own."""
+
+    def __init__(self, make):
+        super().__init__()
+        self.draws, self.layer = make(), nn.Linear(5, 3).double()
+
+    def forward(self, inputs):
+        if isinstance(self.draws, torch.Generator):
+            return self.layer(inputs) + torch.rand(3, generator=self.draws)
+        return self.layer(inputs) + self.draws.random()
+
+
+class Annealing(Small):
+    calls = 0
+
+    def measure(self, model, *batch):
+        self.calls += 1
+        return {key: value / self.calls for key, value in super().measure(model, *batch).items()}
+
+
+class Shaking(Small):
+    strength = 0.0
+
+    def augment(self, batch, draws):
+        self.strength = float(torch.rand((), generator=draws))
+        return batch
+
+    def measure(self, model, *batch):
+        return {key: value * (1 + self.strength) for key, value in super().measure(model, *batch).items()}
+
+
+class Recalled(Small):
+    """Makes what it needs where it is first needed."""
+
+    weights = None
+
+    def __init__(self):
+        super().__init__()
+        self.factor = None
+
+    def measure(self, model, *batch):
+        if self.weights is None:
+            self.weights, self.factor = torch.ones(3, device=batch[0].device).double(), 2.0
+        loss = nn.functional.cross_entropy(model(batch[0]), batch[1], self.weights) * self.factor
+        return {"loss": loss, "accuracy": loss.detach()}
+
+
+def test_a_task_that_makes_something_once_is_trained_together_and_alone():
+    task, trials = Recalled(), [(settings(epochs=4), seed) for seed in (0, 1)]
+    for (mine, seed), found in zip(trials, train_pack(task, trials), strict=True):
+        same(train(Recalled(), mine, seed), found)
+    assert [train(task, mine, seed).status for mine, seed in trials]
+
+
+class Owning(Small):
+    """Its loss hangs on the network that it made last."""
+
+    def model(self):
+        self.network = plain()
+        return self.network
+
+    def measure(self, model, *batch):
+        found = super().measure(model, *batch)
+        return {**found, "loss": found["loss"] + 0.1 * self.network[0].weight.square().sum()}
+
+
+@pytest.mark.parametrize(
+    "task, said",
+    [
+        (Small(masked), r"0\.weight has a hook"),
+        (Small(Listing), "all holds weights"),
+        (Small(lambda: Noise(torch.Generator)), "more of the network than its weights and buffers: draws"),
+        (Small(lambda: Noise(numpy.random.default_rng)), "in draws"),
+        (Annealing(), r"measure\(\) changes the task.*calls"),
+        (Shaking(), r"augment\(\) changes the task.*strength"),
+        (Owning(), r"or model\(\), keeps something of each trial's own: network"),
+    ],
+    ids=["hook", "list", "generator", "numpy's", "measure", "augment", "network"],
+)
+def test_what_no_program_for_all_follows_is_refused(task, said):
+    with pytest.raises(NotStackable, match=said):
+        train_pack(task, [(settings(rho=rho), 0) for rho in (0.1, 0.2)])
+
+
+def scaled(network):
+    factor = float(torch.rand(()))
+    network.register_forward_hook(lambda module, inputs, outputs: outputs * factor)
+
+
+def frozen(network):
+    network[0].weight.requires_grad_(bool(torch.rand(()) < 0.5))
+
+
+@pytest.mark.parametrize(("change", "said"), [(scaled, "_forward_hooks"), (frozen, r"0\.weight")])
+def test_networks_that_differ_in_hooks_or_in_what_is_trained_are_refused(change, said):
+    def make():
+        network = plain()
+        change(network)
+        return network
+
+    with pytest.raises(NotStackable, match=f"differ in more than their weights and buffers: in {said}"):
+        train_pack(Small(make), [(settings(), seed) for seed in range(8)])
+
+
+class Viewing(nn.Module):
+    """Two views of each sample, in training only, are compared by a layer that nothing else uses."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last, self.head = (nn.Linear(*sizes).double() for sizes in ((5, 8), (8, 3), (8, 4)))
+
+    def forward(self, inputs):
+        hidden = torch.tanh(self.first(inputs))
+        if inputs.dim() == 2:
+            return self.last(hidden)
+        apart = (self.head(hidden[:, 0]) - self.head(hidden[:, 1])).square().sum(1, keepdim=True)
+        return self.last(hidden.mean(1)) + apart
+
+
+class Views(Small):
+    def augment(self, batch, draws):
+        inputs, targets = batch
+        noise = torch.randn(len(inputs), 2, 5, generator=draws, dtype=torch.float64)
+        return inputs.unsqueeze(1) + 0.1 * noise, targets
+
+
+@pytest.mark.parametrize("method", ["sgd", "fsam", "fmsam"])
+def test_what_only_augmented_samples_use_is_trained(method):
+    task, trials = Views(Viewing), [(settings(**METHODS[method]), seed) for seed in (0, 1)]
+    for (mine, seed), found in zip(trials, train_pack(task, trials), strict=True):
+        same(train(task, mine, seed), found)
+
+
+def test_samples_in_the_same_memory_are_told_apart_by_their_strides():
+    square = torch.arange(25.0, dtype=torch.float64).view(5, 5).sin()
+
+    class Shared(Small):
+        def data(self, seed):
+            data = super().data(0)
+            return Data(data.train, (square.T if seed else square, data.val[1][:5]), data.test)
+
+    trials = [(settings(), seed) for seed in (0, 1)]
+    for (mine, seed), found in zip(trials, train_pack(Shared(), trials), strict=True):
+        same(train(Shared(), mine, seed), found)
