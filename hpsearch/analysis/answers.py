@@ -13,7 +13,7 @@ from hpsearch.analysis.along import AlongTraining, importance_along
 from hpsearch.analysis.arms import ArmFacts
 from hpsearch.analysis.attainment import Attainment, attainments
 from hpsearch.analysis.best import Best
-from hpsearch.analysis.candidates import Scores, score_candidates
+from hpsearch.analysis.candidates import FOREST, PROCESS, SMOOTH, Scores, score_candidates
 from hpsearch.analysis.columns import Value, plain
 from hpsearch.analysis.compare import Improvement, improvements
 from hpsearch.analysis.crosscheck import CrossCheck, cross_check
@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from hpsearch.study import Study
 
 Told = Callable[[str], None]
+BETTER = {FOREST: "a forest", SMOOTH: "a process that takes no account of trials that did not train"}
 
 
 @dataclass(frozen=True)
@@ -247,8 +248,12 @@ def _warnings(model: Model, even: Model, share: Importances, scores: Scores | st
         found.append(f"{trials} stopped early and are in no mean: what is left is the part that looked good")
     if not isinstance(scores, str) and not scores.explains:
         found.append("the surrogate explains nothing: what rests on it says no more than that")
-    if isinstance(scores, Scores) and scores.chosen == "forest":
-        found.append("a forest predicts better than the surrogate behind these answers: take them with care")
+    if isinstance(scores, Scores) and scores.chosen in BETTER:
+        own, other = scores[PROCESS], scores[scores.chosen]
+        found.append(
+            f"{BETTER[scores.chosen]} predicts better (R² {other.r2:.2f}) than the surrogate behind these answers "
+            f"({own.r2:.2f} ± {own.error:.2f}): take them with care"
+        )
     if model.surrogate is not None and len(model.rows) > MOST:
         found.append(f"the surrogate was fitted to {model.surrogate.n} of {len(model.rows)} configurations")
     return tuple(found)

@@ -58,7 +58,8 @@ class Scores:
     """Every candidate's score and which of them is `chosen`.
 
     The chosen one is the first, in the order of preference, whose squared error is not above the lowest by more than
-    one standard error of the paired differences. explains: its R2 is above 0 by more than one standard error.
+    one standard error of the paired differences. explains: the R2 of the process, which is behind all answers, is
+    above 0 by more than one standard error.
     ceiling: the highest R2 that the seed noise in the held-out means allows, NaN where no configuration has two seeds.
     n_scored: configurations scored of the n with a result. trains: where some seeds did not train, else None.
     """
@@ -76,12 +77,12 @@ class Scores:
         return next(c for c in self.candidates if c.name == name)
 
     def describe(self) -> str:
-        best = self[self.chosen]
-        digits = 2 if best.error >= 0.01 or not best.error else 3
-        others = ", ".join(f"{c.name} {_short(c.r2, digits)}" for c in self.candidates if c.name != self.chosen)
+        own = self[PROCESS]
+        digits = 2 if own.error >= 0.01 or not own.error else 3
+        others = ", ".join(f"{c.name} {_short(c.r2, digits)}" for c in self.candidates if c.name != PROCESS)
         scored = f"{self.n_scored:,}" if self.n_scored == self.n else f"{self.n_scored:,} of {self.n:,}"
         text = f"{self.folds}-fold cross-validation over {scored} configurations: "
-        text += f"R² {_short(best.r2, digits)} ± {_short(best.error, digits)} ({best.name}; {others})"
+        text += f"R² {_short(own.r2, digits)} ± {_short(own.error, digits)} ({PROCESS}; {others})"
         if math.isfinite(self.ceiling):
             text += f"; seed noise allows at most {_short(self.ceiling, digits)}"
         if self.trains is not None:
@@ -129,10 +130,10 @@ def score_candidates(
     squares = {name: (data.mean - y) ** 2 for name, y in predicted.items()}  # (configurations,) each
     scores = tuple(_score(name, squares[name], squares[MEAN]) for name in names)
     chosen = choose(squares)
-    best = next(s for s in scores if s.name == chosen)
+    own = next(s for s in scores if s.name == PROCESS)
     trains = TrainScore(data.brier(p), data.brier(share), int(data.n.sum())) if hurdle else None
     ceiling = data.ceiling(squares[MEAN])
-    explains = best.r2 > best.error
+    explains = own.r2 > own.error
     return Scores(scores, chosen, explains, ceiling, trains, n, len(fold), int(fold.max()) + 1)
 
 

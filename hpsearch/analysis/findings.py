@@ -17,7 +17,7 @@ from hpsearch.analysis.findings_arms import importance_sentences, robust_sentenc
 from hpsearch.analysis.findings_compute import budget_sentences, front_sentences, training_sentences
 from hpsearch.analysis.objective import Objective
 from hpsearch.analysis.sentence import Sentence
-from hpsearch.analysis.writing import by_reason, count, gap, gap_unit, level, listed, metric_name, number, parameters
+from hpsearch.analysis.writing import by_reason, count, gap, gaps_in, level, listed, metric_name, number, parameters
 from hpsearch.errors import one_line
 
 __all__ = ["Sentence", "findings", "warnings", "why_nothing"]
@@ -163,7 +163,7 @@ def _arms(analysis: Analysis) -> list[Sentence]:
     seeds = sorted({one.estimate.n for one in analysis.differences})
     fresh = count(seeds[0], "fresh seed") if len(seeds) == 1 else f"{seeds[0]} to {seeds[-1]} fresh seeds"
     together = f", Bonferroni over {first.comparisons} arms" if first.comparisons > 1 else ""
-    unit = gap_unit(judged.share, metric_name(judged.name))
+    unit = gaps_in(judged.share, metric_name(judged.name))
     what = f"{unit} of {metric_name(judged.name)}" if judged.share else unit
     text = f"against {first.control}, in {what}, paired over {fresh}{together}: {'; '.join(parts)}"
     return [Sentence("arms", "", text)]

@@ -16,6 +16,7 @@ from hpsearch.analysis.writing import (
     by_reason,
     gap,
     gap_unit,
+    gaps_in,
     interval,
     listed,
     metric_name,
@@ -167,7 +168,7 @@ def _gains(answers: Answers) -> Sentence | None:
     share, metric = gains[0][0].model.objective.share, gains[0][0].model.objective.name
     shown = "points" if share else "number"
     clauses = [f"{one.arm} {_plain(gain, shown)}" for one, gain in gains]
-    text = f"tuning gains over the defaults, in {gap_unit(share, metric_name(metric))}: {'; '.join(clauses)}"
+    text = f"tuning gains over the defaults, in {gaps_in(share, metric_name(metric))}: {'; '.join(clauses)}"
     return Sentence("tuning", "", text + _withheld([(one.arm, gain.why) for one, gain in gains]))
 
 

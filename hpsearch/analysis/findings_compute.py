@@ -8,7 +8,7 @@ from hpsearch.analysis.answers import Answers
 from hpsearch.analysis.document_arms import params_of
 from hpsearch.analysis.objective import Objective
 from hpsearch.analysis.sentence import Sentence
-from hpsearch.analysis.writing import BUDGETS, gap, gap_unit, metric_name, number, parameters, percent
+from hpsearch.analysis.writing import BUDGETS, gap, gaps_in, metric_name, number, parameters, percent
 
 LIKELY = 0.5  # a configuration that is more likely on the front than not
 MOST_POINTS = 4
@@ -21,7 +21,7 @@ def budget_sentences(answers: Answers, judged: Objective | None) -> list[Sentenc
     for budget in ("backward_samples", "flops", "configurations"):
         rows = [one for one in answers.budgets if one.budget == budget and isfinite(one.low) and isfinite(one.high)]
         if rows:
-            unit = gap_unit(judged.share, metric_name(judged.name))
+            unit = gaps_in(judged.share, metric_name(judged.name))
             clauses = [
                 f"{one.arm} {_signed(one.difference, judged)} (95 % {_signed(one.low, judged)} to "
                 f"{_signed(one.high, judged)}, {number(one.k_arm)} against {number(one.k_control)} configurations)"

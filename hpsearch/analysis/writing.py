@@ -57,7 +57,13 @@ def gap(value: float, share: bool) -> str:
 
 
 def gap_unit(share: bool, metric: str) -> str:
+    """As it follows a number."""
     return "points" if share else f"of {metric}"
+
+
+def gaps_in(share: bool, metric: str) -> str:
+    """As it follows "in", before numbers."""
+    return "points" if share else f"units of {metric}"
 
 
 def percent(share: float) -> str:

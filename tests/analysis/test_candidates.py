@@ -1,13 +1,15 @@
 import math
 import time
 from functools import cache
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 
+from hpsearch.analysis import answers
 from hpsearch.analysis.axis import Axis
-from hpsearch.analysis.candidates import MOST_SCORED, OTHERS, Scores, choose, score_candidates
+from hpsearch.analysis.candidates import MOST_SCORED, OTHERS, Score, Scores, choose, score_candidates
 from hpsearch.analysis.configurations import summarize
 from hpsearch.analysis.inputs import Input, Inputs
 from hpsearch.analysis.seeds import SeedEffect, seed_effect
@@ -121,9 +123,22 @@ def test_what_no_process_follows_is_the_forests(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setitem(OTHERS, "forest", lambda train, x, seed: np.array([known[v] for v in x[:, 0]]) + 0.01)
     found = score_candidates(rows_of({"x": x}, y), Inputs(continuous("x")), NO_EFFECT, math.nan)
     assert isinstance(found, Scores)
-    assert found.chosen == "forest" and found.explains
-    assert found["forest"].rmse == pytest.approx(0.01)
-    assert "(forest; process " in found.describe()
+    assert found.chosen == "forest" and found["forest"].rmse == pytest.approx(0.01)
+    # All answers are the process's, whatever else may predict.
+    assert not found.explains and found["process"].r2 < 0
+    assert f"R² {found['process'].r2:.2f}" in found.describe()
+    assert "explains nothing" in found.describe() and "forest 1.00" in found.describe()
+
+
+@pytest.mark.parametrize(("chosen", "said"), [("forest", "a forest"), ("smooth process", "takes no account of")])
+def test_what_predicts_better_than_the_surrogate_behind_the_answers_is_told(chosen: str, said: str) -> None:
+    scores = Scores(
+        (Score("process", 0.1, 0.57, 0.2, 24), Score(chosen, 0.05, 0.91, 0.02, 24)), chosen, True, 0.95, None, 24, 24, 5
+    )
+    model = SimpleNamespace(adaptive=0, surrogate=None, stopped=0, rows=[])
+    share = SimpleNamespace(shift=None)
+    told = answers._warnings(model, model, share, scores)  # type: ignore[arg-type]
+    assert len(told) == 1 and said in told[0] and "(R² 0.91)" in told[0] and "(0.57 ± 0.20)" in told[0]
 
 
 def test_the_forest_must_be_better_by_more_than_a_standard_error() -> None:
@@ -143,7 +158,7 @@ def test_words() -> None:
     found = scored(24, True, 1, folds=5)
     text = found.describe()
     assert text.startswith("5-fold cross-validation over 24 configurations: R² 0.")
-    assert f"({found.chosen}; " in text and "mean 0" in text
+    assert "(process; " in text and "mean 0" in text
     assert "; seed noise allows at most " in text
     assert "whether a seed trains: Brier score 0." in text
 
