@@ -4,14 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
-from hpsearch.errors import show
-from hpsearch.study import Study
+from hpsearch.errors import InputError, show
+from hpsearch.study import Study, read_study
 
 LINES = 10
 # What these say has no part in results; the name is the folder's.
 APART = ("name", "description", "resources", "recorded")
+
+
+def last_study(folder: Path, study: Study) -> Study | None:
+    """What the folder was last run with; raises InputError where that is another study."""
+    if not (folder / "study.yaml").is_file():
+        return None
+    before = read_study(folder / "study.yaml")
+    if before.name != study.name:
+        raise InputError(f"{folder}: holds a run of study {before.name!r}, not {study.name!r}; give another --out")
+    return before
 
 
 def describe_changes(before: Study, now: Study) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from hpsearch.optim.sam_on import normalization
 from hpsearch.sampling import ADAPTIVE
 from hpsearch.space import Parameter, ordered
 from hpsearch.streams import GlobalGenerators
-from hpsearch.study import Arm, Study
+from hpsearch.study import Arm, Phase, Study
 from hpsearch.tasks import Task, TrainFunction, is_task_class
 from hpsearch.tasks.trial_run import try_task
 from hpsearch.trackers import check_trackers
@@ -182,6 +182,9 @@ def _check_conditions(study: Study) -> Iterator[Mistake]:
         except ValueError as error:
             if not mistakes:  # a parameter that names itself is told already
                 yield Mistake(path, str(error), "conditions without a circle")
+        else:
+            if not mistakes:
+                yield from _check_single_values(path, arm, study.phases(arm_name))
 
 
 def _check_whens(path: KeyPath, arm: Arm) -> Iterator[Mistake]:
@@ -194,6 +197,22 @@ def _check_whens(path: KeyPath, arm: Arm) -> Iterator[Mistake]:
                 yield Mistake(at, rule, ", ".join(known) or "none: the arm has no other key", nearest(key, known))
             elif key in arm.parameters and not arm.parameters[key].contains(value):
                 yield Mistake(at, f"{key} can never be {show(value)}", arm.parameters[key].allowed())
+
+
+def _check_single_values(path: KeyPath, arm: Arm, phases: Sequence[Phase]) -> Iterator[Mistake]:
+    """One value of a range of numbers is never drawn: what waits for it would never be searched."""
+    if any(phase.sampler == "points" for phase in phases):
+        return
+    for name, parameter in arm.parameters.items():
+        for key, value in (parameter.when or {}).items():
+            other = arm.parameters.get(key)
+            if other is None or other.choices is not None or other.integer or other.step is not None:
+                continue
+            if not (value in (other.grid or ()) and any(phase.sampler == "grid" for phase in phases)):
+                rule = (
+                    f"{key} is a range of numbers, of which {show(value)} is never drawn: {name} would not be searched"
+                )
+                yield Mistake((*path, name, "when", key), rule, f"{key} with choices, int or step; or {key} in fixed")
 
 
 def _check_warm_start(study: Study) -> Iterator[Mistake]:

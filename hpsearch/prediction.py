@@ -13,13 +13,14 @@ from pathlib import Path
 
 import torch
 
+from hpsearch.changes import last_study
 from hpsearch.check import Checked
 from hpsearch.hyperparameters import Settings
 from hpsearch.planning import bundle_size, expected_sizes, has_bundles, most_trials, phase_sizes, planned_trials
 from hpsearch.probing import Shape, Timed, time_study
 from hpsearch.results import Result, belonging, read_results
 from hpsearch.sampling import ADAPTIVE, Params, Sequence, random_points
-from hpsearch.study import Study, read_study
+from hpsearch.study import Study
 from hpsearch.tally import Tally
 from hpsearch.tasks import Task
 from hpsearch.training.batches import crop
@@ -68,17 +69,16 @@ def predict(checked: Checked, folder: Path) -> Prediction:
     """Exact for phases that do not adapt; for the others, the mean over random points of the arm's space.
 
     Seconds come from the folder's own trials; for the arms of a Task that has none, pieces of trials are timed, which
-    takes 20 to 30 seconds. Raises RunError where that fails.
+    takes 20 to 30 seconds. Raises RunError where that fails, InputError where the folder is another study's.
     """
     study = checked.study
+    before = last_study(folder, study)
     results = [r for r in belonging(read_results(folder)[0], study, checked.identity) if r.done]
     device = "cuda" if torch.cuda.is_available() and study.resources.gpus != 0 else "cpu"
     torch.set_num_threads(study.resources.cpus)
     fit = max(1, (os.cpu_count() or 1) // study.resources.cpus)
     concurrent = fit if study.resources.concurrent == "auto" else min(fit, study.resources.concurrent)
     by_arm = {arm: [result for result in results if result.arm == arm] for arm in study.arms}
-    before = read_study(folder / "study.yaml") if (folder / "study.yaml").is_file() else None
-    before = before if before is not None and before.name == study.name else None
     size = bundle_size(checked, before)
     timed: dict[str, Timed] = {}
     if not checked.identity.function:

@@ -2,9 +2,12 @@
 
 import pytest
 
-from hpsearch.changes import LINES, describe_changes
+from hpsearch.changes import LINES, describe_changes, last_study
+from hpsearch.check import check_study
 from hpsearch.errors import InputError
-from hpsearch.study import later_version, parse_study, read_study
+from hpsearch.prediction import predict
+from hpsearch.study import build_study, later_version, parse_study, read_study
+from hpsearch.yamlfile import parse_yaml
 
 STUDY = """
 name: s
@@ -52,6 +55,14 @@ def test_a_study_is_as_it_was_when_read_from_its_run_folder(tmp_path):
     study = parse_study(STUDY)
     (tmp_path / "study.yaml").write_text(study.to_yaml())
     assert describe_changes(read_study(tmp_path / "study.yaml"), study) == []
+
+
+def test_the_folder_of_another_study_is_refused_by_plan_as_by_run(tmp_path):
+    assert last_study(tmp_path, parse_study(STUDY)) is None
+    (tmp_path / "study.yaml").write_text(parse_study(STUDY.replace("name: s", "name: other")).to_yaml())
+    checked = check_study(*build_study(parse_yaml(STUDY, "study.yaml"), (), []), tmp_path)
+    with pytest.raises(InputError, match="holds a run of study 'other', not 's'; give another --out"):
+        predict(checked, tmp_path)
 
 
 def test_many_changes_are_cut():

@@ -695,6 +695,12 @@ WHEN = [
     ),
     parameter("when-impossible", "rho: {low: 1, high: 2, when: {num_shards: 3}}", "num_shards can never be 3", "1, 4"),
     parameter("when-off-step", "rho: {low: 1, high: 2, when: {sigma: 0.7}}", "sigma can never be 0.7", "from -1 to 1"),
+    parameter(
+        "when-of-a-range",
+        "rho: {low: 1, high: 2, when: {lr: 0.1}}",
+        "rho.when.lr: lr is a range of numbers, of which 0.1 is never drawn: rho would not be searched",
+        "lr with choices, int or step; or lr in fixed",
+    ),
     parameter("when-itself", "rho: {low: 1, high: 2, when: {rho: 1}}", "rho.when.rho: rho names itself", "lr, num_"),
     edit(
         "when-circle",

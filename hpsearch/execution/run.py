@@ -16,7 +16,7 @@ from typing import Any
 import torch
 
 from hpsearch import __version__
-from hpsearch.changes import describe_changes
+from hpsearch.changes import describe_changes, last_study
 from hpsearch.check import Checked, check_study
 from hpsearch.checkpoints import checkpoint_of, remove_checkpoints
 from hpsearch.errors import InputError
@@ -31,7 +31,7 @@ from hpsearch.interchange.mirror import Mirror
 from hpsearch.planning import Planner, bundle_size, has_bundles, total_trials
 from hpsearch.results import DONE, Result, RunFolder, belonging, read_results
 from hpsearch.status import failures
-from hpsearch.study import Bundles, Recorded, Study, build_study, later_version, load_study, read_study
+from hpsearch.study import Bundles, Recorded, Study, build_study, later_version, load_study
 from hpsearch.tasks.sources import source_hash
 from hpsearch.yamlfile import Document, parse_yaml
 
@@ -91,7 +91,7 @@ def run_checked(
     started = time.monotonic()
     cluster = find_address(address)
     refuse_lost_folder(folder)
-    before = _before(folder, checked.study)
+    before = last_study(folder, checked.study)
     _refuse_own_folder(folder, checked.study)
     with RunFolder(folder) as run_folder:
         results, warnings = read_results(folder)
@@ -226,16 +226,6 @@ def _refuse_own_folder(folder: Path, study: Study) -> None:
     own = [name for name in study.warm_start if Path(name).resolve() == folder.resolve()]
     if own:
         raise InputError(f"warm_start: {own[0]} is this run's own folder: what is in it is known without; leave it out")
-
-
-def _before(folder: Path, study: Study) -> Study | None:
-    """What the folder was last run with; raises InputError where that is another study."""
-    if not (folder / "study.yaml").is_file():
-        return None
-    before = read_study(folder / "study.yaml")
-    if before.name != study.name:
-        raise InputError(f"{folder}: holds a run of study {before.name!r}, not {study.name!r}; give another --out")
-    return before
 
 
 def _what_changed(before: Study, checked: Checked, folder: Path) -> list[str]:
