@@ -74,8 +74,19 @@ def _range(one: ArmAnswers, safe: SafeRange) -> tuple[str, str]:
     log = safe.ratio.unit == "times"
     width = _plain(safe.ratio, "times" if log else "percent")
     least = "at least " if log and (bottom or top) else ""
-    text = f"{ends} ({least}{width}{'' if log else ' of the range'}{_others(safe)}{_trains(safe)})"
+    text = f"{ends} ({least}{width}{'' if log else ' of the range'}{_others(safe)}{_outside(safe)}{_trains(safe)})"
     return text, "" if safe.ratio.has_interval else safe.ratio.why
+
+
+def _outside(safe: SafeRange) -> str:
+    """Where the range leaves out the value of the configuration that it goes through, which is the best one tried: the
+    surrogate expects more where nothing was tried.
+    """
+    assert safe.low is not None and safe.high is not None
+    tried = float(safe.reference[safe.parameter])
+    within = safe.low.value <= tried <= safe.high.value
+    near = isclose(tried, safe.low.value, rel_tol=0.01) or isclose(tried, safe.high.value, rel_tol=0.01)
+    return "" if within or near else f"; the best one tried, {number(tried)}, lies outside: the range is a guess"
 
 
 def _trains(safe: SafeRange) -> str:

@@ -93,6 +93,7 @@ def test_without_confirmation_no_arm_is_shown_to_be_better(found):
 def test_a_safe_range_has_its_factor_its_interval_and_where_the_others_are(found):
     sam = found.answers.arms[1]
     safe = next(s for s in sam.safe if s.parameter == "rho")
+    safe = replace(safe, reference={**safe.reference, "rho": 0.3})
     ratio = replace(safe.ratio, value=18.0, low=11.0, high=24.0, why="", at_least=False)
     low, high = replace(safe.low, value=0.06), replace(safe.high, value=1.1)
     told = with_arm(found, 1, safe=(replace(safe, low=low, high=high, ratio=ratio),))
@@ -100,6 +101,10 @@ def test_a_safe_range_has_its_factor_its_interval_and_where_the_others_are(found
     assert text.startswith(
         "rho is safe within 1.00 points of the best: sam from 0.06 to 1.1 (x18, 95 % x11 to x24, at lr 0."
     )
+    assert "lies outside" not in text
+    elsewhere = replace(safe, low=low, high=high, ratio=ratio, reference={**safe.reference, "rho": 1.5})
+    (text,) = [t for t in texts(findings(with_arm(found, 1, safe=(elsewhere,))), "safe range") if t.startswith("rho")]
+    assert "; the best one tried, 1.5, lies outside: the range is a guess" in text
     at_edge = replace(safe, low=low, high=replace(high, value=2.0), ratio=replace(ratio, at_least=True))
     (text,) = [t for t in texts(findings(with_arm(found, 1, safe=(at_edge,))), "safe range") if t.startswith("rho")]
     assert "from 0.06 to at least 2 (at least x18, 95 % x11 to at least x24" in text
