@@ -143,8 +143,9 @@ def _arm_rows(result: Result, columns: Sequence[str]) -> tuple[ArmRow, ...]:
 def _task(result: Result) -> str:
     if result.study is None:
         return ""
-    options = fmt.settings(result.study.task.options)
-    return f"{result.study.task.name} ({options})" if options else result.study.task.name
+    task = result.study.task
+    options = fmt.settings({**task.options, "epochs": task.epochs, "batch_size": task.batch_size})
+    return f"{task.name} ({options})" if options else task.name
 
 
 def _objectives(result: Result) -> str:

@@ -152,6 +152,12 @@ def test_everything_from_outside_is_escaped() -> None:
             assert page.text.count(EVIL) >= 3  # title, description and note, as text
 
 
+def test_the_batch_size_stands_beside_the_task() -> None:
+    found, study = read_result(analyze_tables(small_table(trial(arm="sam", value=0.9)))), load_study("quickstart")[0]
+    text = Page(build_report(Result(found.document, found.trials, study))).text
+    assert study.task.epochs is None and f", batch_size = {study.task.batch_size})" in text
+
+
 def test_embedded_json_keeps_its_meaning() -> None:
     value = {"a": "</script> <!-- & >"}
     text = str(embed(json.dumps(value)))
