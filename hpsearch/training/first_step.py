@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 import numpy
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from hpsearch.tasks.protocol import Batch
@@ -21,11 +21,13 @@ from hpsearch.training.sameness import Held, Kept
 class FirstStep(NamedTuple):
     """used: the parameters that the loss depends on, as an optimizer leaves those without a gradient as they are.
     changing: the buffers that a training step changes. draws: whether it draws from torch's generators.
+    numbers: the loss and the gradients of what is used, in the network's order, by its own backward pass.
     """
 
     used: set[str]
     changing: set[str]
     draws: bool
+    numbers: list[Tensor]
 
 
 def first_step(module: Measured, sample: Batch, evaluated: Batch, engine: Engine) -> FirstStep:
@@ -34,7 +36,7 @@ def first_step(module: Measured, sample: Batch, evaluated: Batch, engine: Engine
     """
     kept, held, drawn = Kept(module.model), Held(module.task), _drawn()
     before = engine.generators()
-    used, changing = _train(module, sample, engine)
+    numbers, changing = _train(module, sample, engine)
     grown = Held(module.task)  # what the first call makes may count the others
     draws = not all(map(torch.equal, before, engine.generators()))
     if _drawn() != drawn:
@@ -48,16 +50,19 @@ def first_step(module: Measured, sample: Batch, evaluated: Batch, engine: Engine
     changed = held.changed() or grown.changed()
     if changed is not None:
         raise NotStackable(f"measure() changes the task, which is one for all trials: {changed}")
-    return FirstStep(used, changing, draws)
+    used = {name for name in numbers if name}
+    return FirstStep(used, changing, draws, list(numbers.values()))
 
 
-def _train(module: Measured, sample: Batch, engine: Engine) -> tuple[set[str], set[str]]:
+def _train(module: Measured, sample: Batch, engine: Engine) -> tuple[dict[str, Tensor], set[str]]:
+    """The gradients by name, and as "" the loss; what buffers change."""
     module.train()
     named = {name: value for name, value in module.model.named_parameters() if value.requires_grad}
     with _buffers(module.model) as changing, torch.enable_grad(), engine.autocast():
         loss = module(*sample)["loss"]
         found = torch.autograd.grad(loss, list(named.values()), allow_unused=True)
-    return {name for name, gradient in zip(named, found, strict=True) if gradient is not None}, changing
+    gradients = {name: each for name, each in zip(named, found, strict=True) if each is not None}
+    return {"": loss.detach(), **gradients}, changing
 
 
 def _evaluate(module: Measured, sample: Batch, engine: Engine) -> set[str]:

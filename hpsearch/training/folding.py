@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
@@ -42,12 +43,13 @@ class Folding:
         given.
         Raises NotStackable, and torch.OutOfMemoryError as it comes: it says nothing of the network.
         """
-        if any(isinstance(each, _ConvNd) for each in unknown(self.module.model)):
-            return None  # each would lay out all trials' maps anew; torch.func does so once
         shapes = (len(self.weights), *((part.shape, part.dtype, part.device) for part in sample))
         known = self.lists.learned(shapes)
         if known is not None:
             return self._by_folding(known)
+        self._check_ordinary(sample)
+        if any(isinstance(each, _ConvNd) for each in unknown(self.module.model)):
+            return None  # each would lay out all trials' maps anew; torch.func does so once
         few = max(1, min(FEW, len(sample[0]) - 1))
         batch = tuple(torch.stack([part[:few], part[-few:]]) for part in sample)
         ends = torch.tensor([0, -1], device=self.weights.device)
@@ -65,6 +67,21 @@ class Folding:
             return None
         self.lists.note_learned(shapes, shared)
         return self._by_folding(shared)
+
+    def _check_ordinary(self, sample: Batch) -> None:
+        """Raises NotStackable unless torch.func gives what the first network's own backward pass gives: a task may know
+        it by another way, through which it does not see the weights that it is called with.
+        """
+        if self.first.draws or self.engine.precision != "fp32":
+            return
+        others = {name: value[:1].clone() for name, value in self.others.items()}
+        one = tuple(part.unsqueeze(0) for part in sample)
+        with self._computed():
+            losses, found = ByFunc(self.module, self.names).gradients(self.views(self.weights[:1]), others, one)
+        given = [losses[0], *(each[0] for each in found)]
+        finite = all(torch.isfinite(each).all() for each in self.first.numbers)
+        if finite and not agree(given, self.first.numbers, strict=False):
+            raise NotStackable("a training step does more with the network than to call it with a trial's weights")
 
     def _by_folding(self, shared: frozenset[str]) -> ByFolding | None:
         """shared: of hpsearch.optim.layers.Call."""
@@ -90,14 +107,8 @@ class Folding:
             module = Measured(module.task, copy.deepcopy(module.model).double())
             weights, batch = weights.double(), tuple(map(in_double, batch))
             others = {name: in_double(value) for name, value in others.items()}
-        try:
-            with without_dropout(module):
-                expected = self._numbers(ByFunc(module, self.names), weights, others, batch)
-        except torch.OutOfMemoryError:
-            raise
-        except Exception as error:
-            why = (str(error).strip() or type(error).__name__).splitlines()[0]
-            raise NotStackable(f"torch.func.vmap cannot compute the task's trials together: {why}") from error
+        with self._computed(), without_dropout(module):
+            expected = self._numbers(ByFunc(module, self.names), weights, others, batch)
         try:
             folded = ByFolding(module, self.names)
             with without_dropout(folded.folded):
@@ -112,6 +123,17 @@ class Folding:
         except Exception:  # a layer that is not known, a task that needs more of a network than calling it
             return None
         return frozenset(folded.folded.call.shared) if agrees else None
+
+    @contextmanager
+    def _computed(self) -> Iterator[None]:
+        """Raises NotStackable for what torch.func cannot compute."""
+        try:
+            yield
+        except torch.OutOfMemoryError:
+            raise
+        except Exception as error:
+            why = (str(error).strip() or type(error).__name__).splitlines()[0]
+            raise NotStackable(f"torch.func.vmap cannot compute the task's trials together: {why}") from error
 
     def _is_whole(self, module: Measured, folded: ByFolding, sample: Batch, strict: bool) -> bool:
         """Whether with all trials, and as many samples as a step has, the first and the last trial have their own

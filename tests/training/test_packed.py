@@ -926,6 +926,23 @@ class Listing(nn.Module):
         return self.layer(inputs) * (1 + self.all[0].square().sum())
 
 
+class Penalizing(Small):
+    """Its loss has a part of the weights, which it finds by a way of its own."""
+
+    def measure(self, model, *batch):
+        found = super().measure(model, *batch)
+        return {**found, "loss": found["loss"] + 0.1 * BESIDE[0].square().sum()}
+
+
+BESIDE = []
+
+
+def beside():
+    network = plain()
+    BESIDE.append(network[0].weight)
+    return network
+
+
 class Noise(nn.Module):
     """Draws from a generator of its own."""
 
@@ -1002,9 +1019,10 @@ class Owning(Small):
         (Small(lambda: Noise(numpy.random.default_rng)), "in draws"),
         (Annealing(), r"measure\(\) changes the task.*calls"),
         (Shaking(), r"augment\(\) changes the task.*strength"),
+        (Penalizing(beside), "does more with the network than to call it"),
         (Owning(), r"or model\(\), keeps something of each trial's own: network"),
     ],
-    ids=["hook", "list", "generator", "numpy's", "measure", "augment", "network"],
+    ids=["hook", "list", "generator", "numpy's", "measure", "augment", "weights found elsewhere", "network"],
 )
 def test_what_no_program_for_all_follows_is_refused(task, said):
     with pytest.raises(NotStackable, match=said):
